@@ -1,0 +1,1 @@
+//! The broker around the engine: listeners, sessions, limits, held replies.

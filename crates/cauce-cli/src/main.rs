@@ -1,0 +1,37 @@
+//! The binary `cauce`: a broker that speaks Redis's protocol, its tools, and a demo.
+
+mod bench;
+mod demo;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Event-driven microservices on Redis: a durable broker and its tools.
+#[derive(Debug, Parser)]
+#[command(name = "cauce", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
+    Bench(bench::BenchArgs),
+}
+
+/// Decides the exit code, here and nowhere else: 0 done, 1 failed, 2 wrong usage (clap's).
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Bench(args) => bench::run(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("cauce: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,1 @@
+//! Durable records and checkpoints behind a small storage trait. Knows no commands.

@@ -1,0 +1,1 @@
+//! What proves Cauce: the contract suite, its targets, the differential tester. Not published.
