@@ -1,10 +1,180 @@
-//! `cauce bench`: measures a server that speaks Redis's protocol.
+//! `cauce bench`: measures servers that speak Redis's protocol, side by side.
+//!
+//! Rounds of the two servers are interleaved, so that whatever else the machine does falls on both, and
+//! ratios are taken round by round. On a machine of few cores the generator and the server share them:
+//! the server's processor time per operation is the fairer figure, and stands beside the rate.
 
-/// Measures a server that speaks Redis's protocol.
+mod drain;
+mod entries;
+mod fan_out;
+mod latency;
+mod load;
+mod peers;
+mod report;
+mod request_reply;
+mod resp;
+mod scenarios;
+mod server;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use peers::Peer;
+use report::{Rounds, Row};
+use scenarios::{SCENARIOS, Scenario, Setting};
+use server::Server;
+
+/// Measures one server, or two side by side.
 #[derive(Debug, clap::Args)]
-pub(crate) struct BenchArgs {}
+pub(crate) struct BenchArgs {
+    /// The server to measure (A): redis://HOST:PORT or unix:PATH
+    #[arg(long, conflicts_with = "spawn_cauce", required_unless_present_any = ["spawn_cauce", "spawn_redis"])]
+    url: Option<String>,
+    /// The server to compare it with (B)
+    #[arg(long, conflicts_with = "spawn_redis")]
+    against: Option<String>,
+    /// Start this binary's broker in memory as A, and end it afterwards
+    #[arg(long)]
+    spawn_cauce: bool,
+    /// Start redis-server without persistence as B (as A, if nothing else is), and end it afterwards
+    #[arg(long)]
+    spawn_redis: bool,
+    /// Started servers are measured through Unix sockets instead of TCP
+    #[arg(long)]
+    unix: bool,
+    /// Rounds of each scenario and server
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Measured seconds of each round
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    seconds: f64,
+    /// Only these scenarios: xadd-pipelined, xadd, group-drain, fan-out, get, set, ping, latency
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<String>,
+    /// Print JSON, one object per scenario and line
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs the command; what it returns is the process's exit code.
-pub(crate) fn run(_args: BenchArgs) -> anyhow::Result<std::process::ExitCode> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    let chosen = choose(&args.only)?;
+    let urls = args.url.into_iter().chain(args.against);
+    let sides = Sides::start(urls, args.spawn_cauce, args.spawn_redis, args.unix)?;
+    let measured = Duration::from_secs_f64(args.seconds);
+    let bench = Bench { a: Target::new(&sides.a)?, b: sides.b.as_ref().map(Target::new).transpose()? };
+    if !args.json {
+        println!("A: {}", sides.a.label);
+        if let Some(b) = &sides.b {
+            println!("B: {}", b.label);
+        }
+        println!("{} rounds of {} s\n\n{}", args.rounds, args.seconds, report::head(sides.b.is_some()));
+    }
+    for scenario in chosen {
+        let row = bench.scenario(scenario, args.rounds, measured)?;
+        if args.json {
+            println!("{}", serde_json::to_string(&row)?);
+        } else {
+            println!("{}", report::line(&row));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.05..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("give a number of seconds from 0.05 to 3600".to_owned()),
+    }
+}
+
+/// The scenarios named, or all.
+fn choose(only: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
+    if only.is_empty() {
+        return Ok(SCENARIOS.iter().collect());
+    }
+    let find = |name: &String| {
+        SCENARIOS.iter().find(|scenario| scenario.name == name).with_context(|| {
+            let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+            format!("there is no scenario '{name}'; there are {}", names.join(", "))
+        })
+    };
+    only.iter().map(find).collect()
+}
+
+/// The servers to measure, and the processes started for that.
+struct Sides {
+    a: Server,
+    b: Option<Server>,
+    _peers: Vec<Peer>,
+}
+
+impl Sides {
+    /// A is the first of: a broker started here, the URLs in their order, a redis-server started here.
+    fn start(
+        urls: impl Iterator<Item = String>,
+        cauce: bool,
+        redis: bool,
+        unix: bool,
+    ) -> anyhow::Result<Self> {
+        let mut peers = Vec::new();
+        let mut servers = Vec::new();
+        if cauce {
+            let (peer, server) = Peer::cauce(unix)?;
+            peers.push(peer);
+            servers.push(server);
+        }
+        for url in urls {
+            servers.push(Server::from_url(&url)?);
+        }
+        if redis {
+            let (peer, server) = Peer::redis(unix)?;
+            peers.push(peer);
+            servers.push(server);
+        }
+        let mut servers = servers.into_iter();
+        let Some(a) = servers.next() else { bail!("give --url, --spawn-cauce or --spawn-redis") };
+        Ok(Self { a, b: servers.next(), _peers: peers })
+    }
+}
+
+/// A server with the process whose processor time is read.
+struct Target<'a> {
+    server: &'a Server,
+    pid: Option<u32>,
+}
+
+impl<'a> Target<'a> {
+    fn new(server: &'a Server) -> anyhow::Result<Self> {
+        Ok(Self { server, pid: server.local_pid()? })
+    }
+}
+
+struct Bench<'a> {
+    a: Target<'a>,
+    b: Option<Target<'a>>,
+}
+
+impl Bench<'_> {
+    /// All rounds of one scenario; who goes first alternates.
+    fn scenario(&self, scenario: &'static Scenario, rounds: u32, measured: Duration) -> anyhow::Result<Row> {
+        let mut found = Rounds { scenario, a: Vec::new(), b: Vec::new() };
+        let once = |target: &Target<'_>| {
+            (scenario.run)(target.server, Setting { measured, pid: target.pid })
+                .with_context(|| format!("{} on {}", scenario.name, target.server.label))
+        };
+        for round in 0..rounds {
+            let b_first = round % 2 == 1;
+            if let (Some(b), true) = (&self.b, b_first) {
+                found.b.push(once(b)?);
+            }
+            found.a.push(once(&self.a)?);
+            if let (Some(b), false) = (&self.b, b_first) {
+                found.b.push(once(b)?);
+            }
+        }
+        found.row().context("no round was run")
+    }
 }

@@ -1,0 +1,246 @@
+//! A server under measurement: its address, a blocking connection for setting up, its processor time.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::resp::{Cursor, Token, encode};
+
+/// Longest wait for a reply outside the measured loops: a server that takes longer is stuck.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Address {
+    /// `host:port`.
+    Tcp(String),
+    /// A Unix socket's path.
+    Unix(String),
+}
+
+/// A server to measure.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    /// How the report calls it.
+    pub(super) label: String,
+    address: Address,
+    /// AUTH's arguments: a password, or a user name and a password.
+    credentials: Vec<String>,
+}
+
+/// A connected stream socket of either kind, blocking.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+impl Server {
+    /// Reads `redis://[[user]:password@]host[:port]` or `unix:PATH`.
+    pub(super) fn from_url(url: &str) -> anyhow::Result<Self> {
+        let (address, credentials) = if let Some(rest) = url.strip_prefix("redis://") {
+            let (userinfo, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+            let host = host.trim_end_matches('/');
+            let host = if host.contains(':') { host.to_owned() } else { format!("{host}:6379") };
+            let credentials = userinfo.split(':').filter(|part| !part.is_empty()).map(str::to_owned);
+            (Address::Tcp(host), credentials.collect())
+        } else if let Some(path) = url.strip_prefix("unix:") {
+            (Address::Unix(format!("/{}", path.trim_start_matches('/'))), Vec::new())
+        } else {
+            bail!("'{url}' is not an address that bench knows; write redis://HOST:PORT or unix:PATH");
+        };
+        Ok(Self { label: url.to_owned(), address, credentials })
+    }
+
+    /// Opens a connection, authenticated where the URL has a password.
+    pub(super) fn connect(&self) -> anyhow::Result<Stream> {
+        let stream = match &self.address {
+            Address::Tcp(host) => {
+                let stream =
+                    TcpStream::connect(host).with_context(|| format!("can't reach {}", self.label))?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            Address::Unix(path) => Stream::Unix(
+                UnixStream::connect(path).with_context(|| format!("can't reach {}", self.label))?,
+            ),
+        };
+        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        if self.credentials.is_empty() {
+            return Ok(stream);
+        }
+        let mut control = Control { stream, label: self.label.clone(), bytes: Vec::new() };
+        let mut auth: Vec<&[u8]> = vec![b"AUTH"];
+        auth.extend(self.credentials.iter().map(String::as_bytes));
+        control.call(&auth)?;
+        Ok(control.stream)
+    }
+
+    /// Opens a connection for commands outside the measured loops.
+    pub(super) fn control(&self) -> anyhow::Result<Control> {
+        Ok(Control { stream: self.connect()?, label: self.label.clone(), bytes: Vec::new() })
+    }
+
+    /// The process whose processor time can be read: the server's, if it runs on this machine.
+    pub(super) fn local_pid(&self) -> anyhow::Result<Option<u32>> {
+        let local = match &self.address {
+            Address::Tcp(host) => host.starts_with("127.") || host.starts_with("localhost"),
+            Address::Unix(_) => true,
+        };
+        if !local {
+            return Ok(None);
+        }
+        let info = self.control()?.call(&[b"INFO", b"server"])?;
+        let info = String::from_utf8_lossy(&info);
+        let pid = info.lines().find_map(|line| line.strip_prefix("process_id:"));
+        Ok(pid.and_then(|pid| pid.trim().parse().ok()))
+    }
+}
+
+impl Stream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> std::io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_read_timeout(timeout),
+            Self::Unix(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+
+    /// Makes reads and writes return at once.
+    pub(super) fn set_nonblocking(&self) -> std::io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_nonblocking(true),
+            Self::Unix(stream) => stream.set_nonblocking(true),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One command at a time, for setting up and clearing away.
+#[derive(Debug)]
+pub(super) struct Control {
+    stream: Stream,
+    label: String,
+    bytes: Vec<u8>,
+}
+
+impl Control {
+    /// Sends one command and returns its reply's first string (empty for null and for arrays).
+    pub(super) fn call(&mut self, arguments: &[&[u8]]) -> anyhow::Result<Vec<u8>> {
+        let mut request = Vec::new();
+        encode(&mut request, arguments);
+        self.stream.write_all(&request)?;
+        let name = String::from_utf8_lossy(arguments[0]).into_owned();
+        self.reply().with_context(|| format!("{name} on {}", self.label))
+    }
+
+    /// Sends `count` copies of an encoded request, `depth` at a time, and waits for their replies.
+    pub(super) fn repeat(&mut self, request: &[u8], count: usize, depth: usize) -> anyhow::Result<()> {
+        for sent in (0..count).step_by(depth) {
+            let batch = depth.min(count - sent);
+            self.stream.write_all(&request.repeat(batch))?;
+            for _ in 0..batch {
+                self.reply()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self) -> anyhow::Result<Vec<u8>> {
+        loop {
+            let mut cursor = Cursor::new(&self.bytes);
+            if let Some(text) = whole_reply(&mut cursor)? {
+                let used = cursor.position();
+                self.bytes.drain(..used);
+                return Ok(text);
+            }
+            let mut buffer = [0; 16 * 1024];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => bail!("{} closed the connection", self.label),
+                Ok(n) => self.bytes.extend_from_slice(&buffer[..n]),
+                Err(error) => return Err(error).with_context(|| format!("no reply from {}", self.label)),
+            }
+        }
+    }
+}
+
+/// Passes one reply, if it is whole, and returns its first string.
+fn whole_reply(cursor: &mut Cursor<'_>) -> anyhow::Result<Option<Vec<u8>>> {
+    let mut missing = 1;
+    let mut first = None;
+    while missing > 0 {
+        let Some(token) = cursor.next_token()? else { return Ok(None) };
+        missing -= 1;
+        match token {
+            Token::Array(items) => missing += items.unwrap_or(0),
+            Token::Bulk(text) => first = first.or(Some(text.unwrap_or_default().to_vec())),
+            Token::Line(text) => first = first.or(Some(text.to_vec())),
+        }
+    }
+    Ok(Some(first.unwrap_or_default()))
+}
+
+/// Processor time that a process has used so far, in user and system mode; `None` if it is gone.
+pub(super) fn processor_time(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    // utime is the 14th field of the line, the 12th after the command's name; stime follows it.
+    let user: u64 = fields.nth(11)?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    // Linux counts these in ticks of 10 ms on every architecture that it shows to programs.
+    Some(Duration::from_millis((user + system) * 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, expected: Option<(Address, &str)>) {
+        let found = Server::from_url(url).ok();
+        let found = found.map(|server| (server.address, server.credentials.join(" ")));
+        assert_eq!(found, expected.map(|(address, credentials)| (address, credentials.to_owned())));
+    }
+
+    #[test]
+    fn urls() {
+        check("redis://127.0.0.1:7000", Some((Address::Tcp("127.0.0.1:7000".into()), "")));
+        check("redis://localhost/", Some((Address::Tcp("localhost:6379".into()), "")));
+        check("redis://:pass@host:1", Some((Address::Tcp("host:1".into()), "pass")));
+        check("redis://user:pass@host:1", Some((Address::Tcp("host:1".into()), "user pass")));
+        check("unix:/tmp/a.sock", Some((Address::Unix("/tmp/a.sock".into()), "")));
+        check("unix:///tmp/a.sock", Some((Address::Unix("/tmp/a.sock".into()), "")));
+        check("http://example.org", None);
+    }
+
+    #[test]
+    fn this_process_uses_processor_time() {
+        assert!(processor_time(std::process::id()).is_some());
+        assert_eq!(processor_time(u32::MAX), None);
+    }
+}
