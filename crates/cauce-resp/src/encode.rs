@@ -32,6 +32,11 @@ impl<'a> Encoder<'a> {
         self.protocol
     }
 
+    /// Writes in `protocol` from now on.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
     /// How many bytes the buffer holds: a mark for [`Encoder::truncate`].
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,0 +1,128 @@
+//! Clients that wait for a key.
+//!
+//! Waiters of a key are served first come, first served, after the command (or transaction) that changed the
+//! key has ended. A woken command is run again as a whole, as Redis does from 7.2 on; if it would wait again
+//! it keeps its place and its deadline.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::session::SessionId;
+use crate::time::Timestamp;
+
+/// A command that asks to wait.
+#[derive(Debug)]
+pub(crate) struct BlockRequest {
+    /// The arguments to run again with: `$` replaced by a concrete id.
+    pub(crate) args: Vec<Box<[u8]>>,
+    pub(crate) keys: Vec<Box<[u8]>>,
+    /// `None` waits for ever.
+    pub(crate) deadline: Option<Timestamp>,
+    /// Also look again when a key is gone or of another type (`XREADGROUP`, which answers an error then).
+    pub(crate) wakes_without_stream: bool,
+}
+
+/// A waiting command, kept by its session.
+#[derive(Debug)]
+pub(crate) struct Blocked {
+    pub(crate) request: BlockRequest,
+    pub(crate) database: usize,
+}
+
+/// Who waits for what, in which order, and until when.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    by_key: Vec<HashMap<Box<[u8]>, VecDeque<SessionId>, FixedState>>,
+    deadlines: BTreeSet<(Timestamp, SessionId)>,
+    /// Keys whose waiters have to look again, in the order of their changes.
+    ready: VecDeque<(usize, Box<[u8]>)>,
+    count: usize,
+}
+
+impl Waiters {
+    pub(crate) fn new(databases: usize) -> Self {
+        Self {
+            by_key: (0..databases).map(|_| HashMap::default()).collect(),
+            deadlines: BTreeSet::new(),
+            ready: VecDeque::new(),
+            count: 0,
+        }
+    }
+
+    /// How many clients wait.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn add(&mut self, session: SessionId, blocked: &Blocked) {
+        self.count += 1;
+        if let Some(deadline) = blocked.request.deadline {
+            self.deadlines.insert((deadline, session));
+        }
+        for key in &blocked.request.keys {
+            let queue = self.of_database(blocked.database).entry(key.clone()).or_default();
+            // A command may name a key twice.
+            if !queue.contains(&session) {
+                queue.push_back(session);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, session: SessionId, blocked: &Blocked) {
+        assert!(self.count > 0, "who is removed was added");
+        self.count -= 1;
+        if let Some(deadline) = blocked.request.deadline {
+            self.deadlines.remove(&(deadline, session));
+        }
+        let keys = self.of_database(blocked.database);
+        for key in &blocked.request.keys {
+            if let Some(queue) = keys.get_mut(&**key) {
+                queue.retain(|&waiting| waiting != session);
+                if queue.is_empty() {
+                    keys.remove(&**key);
+                }
+            }
+        }
+    }
+
+    /// Notes that a key changed.
+    pub(crate) fn signal(&mut self, database: usize, key: &[u8]) {
+        if self.count > 0 && self.of_database(database).contains_key(key) {
+            self.note_ready(database, key.into());
+        }
+    }
+
+    /// Notes that every key of a database changed.
+    pub(crate) fn signal_all(&mut self, database: usize) {
+        let mut keys: Vec<Box<[u8]>> = self.of_database(database).keys().cloned().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.note_ready(database, key);
+        }
+    }
+
+    pub(crate) fn next_ready(&mut self) -> Option<(usize, Box<[u8]>)> {
+        self.ready.pop_front()
+    }
+
+    /// Who waits for a key now, first come first.
+    pub(crate) fn of_key(&mut self, database: usize, key: &[u8]) -> Vec<SessionId> {
+        self.of_database(database).get(key).map(|queue| queue.iter().copied().collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<(Timestamp, SessionId)> {
+        self.deadlines.first().copied()
+    }
+
+    fn note_ready(&mut self, database: usize, key: Box<[u8]>) {
+        if !self.ready.iter().any(|(db, ready)| *db == database && *ready == key) {
+            self.ready.push_back((database, key));
+        }
+    }
+
+    fn of_database(&mut self, database: usize) -> &mut HashMap<Box<[u8]>, VecDeque<SessionId>, FixedState> {
+        self.by_key.get_mut(database).expect("a session's database exists")
+    }
+}

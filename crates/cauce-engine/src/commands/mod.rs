@@ -1,0 +1,49 @@
+//! The commands, by family. Each family is a table of rows and the handlers that they name.
+
+mod client;
+mod config;
+mod connection;
+mod expiry;
+mod introspection;
+mod keys;
+mod pubsub;
+mod server;
+mod strings;
+mod transactions;
+
+use crate::command::CommandSpec;
+use crate::errors::{self, Error};
+
+/// All rows.
+pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
+    client::COMMANDS,
+    config::COMMANDS,
+    connection::COMMANDS,
+    expiry::COMMANDS,
+    introspection::COMMANDS,
+    keys::COMMANDS,
+    pubsub::COMMANDS,
+    server::COMMANDS,
+    strings::COMMANDS,
+    transactions::COMMANDS,
+];
+
+/// Whether an argument is this word, in any case.
+pub(crate) fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// An argument as an integer.
+pub(crate) fn integer(arg: &[u8]) -> Result<i64, Error> {
+    cauce_resp::parse_i64(arg).ok_or(errors::NOT_INTEGER)
+}
+
+/// An argument that the command's arity guarantees.
+pub(crate) fn arg<'a>(args: &[&'a [u8]], at: usize) -> &'a [u8] {
+    args.get(at).copied().unwrap_or_default()
+}
+
+/// The arguments from a position on.
+pub(crate) fn from<'s, 'a>(args: &'s [&'a [u8]], at: usize) -> &'s [&'a [u8]] {
+    args.get(at..).unwrap_or_default()
+}

@@ -1,0 +1,241 @@
+//! Settings that `CONFIG GET` shows and `CONFIG SET` changes, and facts that the broker knows of itself.
+
+use crate::errors::{self, Error};
+use crate::glob;
+use crate::notify::NotifyClasses;
+
+/// What the engine is made with. Names and defaults are Redis's where Redis has the setting.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// How many numbered databases there are.
+    pub databases: usize,
+    /// Password of the default user; empty for none.
+    pub requirepass: String,
+    /// Bytes of memory over which commands that need more are refused; 0 for no limit.
+    pub maxmemory: u64,
+    /// A stream block is sealed at this many bytes; 0 for no limit.
+    pub stream_node_max_bytes: usize,
+    /// A stream block is sealed at this many entries; 0 for no limit.
+    pub stream_node_max_entries: usize,
+    /// Most clients that may be blocked at a time. Redis has no such limit.
+    pub blocked_clients_max: usize,
+    /// Most subscriptions of one connection. Redis has no such limit.
+    pub subscriptions_max: usize,
+    /// Most commands between `MULTI` and `EXEC`. Redis has no such limit.
+    pub transaction_commands_max: usize,
+    /// Longest string value, in bytes (Redis: `proto-max-bulk-len`).
+    pub proto_max_bulk_len: usize,
+    /// Seed of the hash tables, so that strangers cannot choose colliding keys. Does not change any reply.
+    pub hash_seed: u64,
+    /// What the broker knows of itself.
+    pub facts: Facts,
+    pub(crate) notify: NotifyClasses,
+}
+
+/// What only the broker knows and `INFO`, `HELLO` and `CONFIG GET` show.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Facts {
+    /// Version of Cauce.
+    pub version: &'static str,
+    /// Forty hexadecimal digits that differ at every start.
+    pub run_id: String,
+    /// The process.
+    pub process_id: u32,
+    /// TCP port, or 0.
+    pub port: u16,
+    /// Path of the Unix socket, or empty.
+    pub unix_socket: String,
+    /// Addresses that are listened on.
+    pub bind: String,
+    /// Most connections at a time.
+    pub maxclients: usize,
+    /// Directory of the data, or empty when it is kept in memory only.
+    pub directory: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            databases: 16,
+            requirepass: String::new(),
+            maxmemory: 0,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
+            blocked_clients_max: 100_000,
+            subscriptions_max: 1_000_000,
+            transaction_commands_max: 1_000_000,
+            proto_max_bulk_len: 512 * 1024 * 1024,
+            hash_seed: 0,
+            facts: Facts::default(),
+            notify: NotifyClasses::default(),
+        }
+    }
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            run_id: "0".repeat(40),
+            process_id: 0,
+            port: 0,
+            unix_socket: String::new(),
+            bind: String::new(),
+            maxclients: 10_000,
+            directory: String::new(),
+        }
+    }
+}
+
+type Show = fn(&Settings) -> String;
+type Change = fn(&mut Settings, &str) -> Result<(), Error>;
+
+/// One parameter: how it is shown and, if it can be changed, how.
+struct Parameter {
+    name: &'static str,
+    show: Show,
+    change: Option<Change>,
+}
+
+/// Parameters that clients ask for. Those that are fixed here say what is true of this broker.
+const PARAMETERS: &[Parameter] = &[
+    fixed("appendfsync", |_| "always".to_owned()),
+    fixed("appendonly", |_| "no".to_owned()),
+    fixed("bind", |s| s.facts.bind.clone()),
+    fixed("databases", |s| s.databases.to_string()),
+    fixed("dir", |s| s.facts.directory.clone()),
+    fixed("maxclients", |s| s.facts.maxclients.to_string()),
+    changeable(
+        "maxmemory",
+        |s| s.maxmemory.to_string(),
+        |s, text| {
+            s.maxmemory = memory_size("maxmemory", text)?;
+            Ok(())
+        },
+    ),
+    fixed("maxmemory-policy", |_| "noeviction".to_owned()),
+    changeable(
+        "notify-keyspace-events",
+        |s| s.notify.to_string(),
+        |s, text| {
+            s.notify = NotifyClasses::parse(text).ok_or(errors::NOTIFY_FLAGS)?;
+            Ok(())
+        },
+    ),
+    fixed("port", |s| s.facts.port.to_string()),
+    fixed("proto-max-bulk-len", |s| s.proto_max_bulk_len.to_string()),
+    changeable(
+        "requirepass",
+        |s| s.requirepass.clone(),
+        |s, text| {
+            text.clone_into(&mut s.requirepass);
+            Ok(())
+        },
+    ),
+    fixed("save", |_| String::new()),
+    changeable(
+        "stream-node-max-bytes",
+        |s| s.stream_node_max_bytes.to_string(),
+        |s, text| {
+            let bytes = memory_size("stream-node-max-bytes", text)?;
+            s.stream_node_max_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Ok(())
+        },
+    ),
+    changeable(
+        "stream-node-max-entries",
+        |s| s.stream_node_max_entries.to_string(),
+        |s, text| {
+            s.stream_node_max_entries = whole_number("stream-node-max-entries", text)?;
+            Ok(())
+        },
+    ),
+    fixed("timeout", |_| "0".to_owned()),
+    fixed("unixsocket", |s| s.facts.unix_socket.clone()),
+];
+
+const fn fixed(name: &'static str, show: Show) -> Parameter {
+    Parameter { name, show, change: None }
+}
+
+const fn changeable(name: &'static str, show: Show, change: Change) -> Parameter {
+    Parameter { name, show, change: Some(change) }
+}
+
+impl Settings {
+    /// Names and values of the parameters that match any of the patterns.
+    pub(crate) fn matching(&self, patterns: &[&[u8]]) -> Vec<(&'static str, String)> {
+        let wanted = |parameter: &&Parameter| {
+            let matches =
+                |pattern: &&[u8]| glob::matches(&pattern.to_ascii_lowercase(), parameter.name.as_bytes());
+            patterns.iter().any(matches)
+        };
+        PARAMETERS.iter().filter(wanted).map(|parameter| (parameter.name, (parameter.show)(self))).collect()
+    }
+
+    /// Changes several parameters; if one is refused none is changed.
+    pub(crate) fn change(&mut self, pairs: &[&[u8]]) -> Result<(), Error> {
+        let mut changed = self.clone();
+        for pair in pairs.chunks_exact(2) {
+            let [name, value] = pair else { return Err(errors::SYNTAX) };
+            let lower = name.to_ascii_lowercase();
+            let parameter = PARAMETERS.iter().find(|parameter| parameter.name.as_bytes() == lower);
+            let parameter = parameter.ok_or_else(|| errors::config_unknown(name))?;
+            let change = parameter
+                .change
+                .ok_or_else(|| errors::config_refused(parameter.name, "can't set immutable config"))?;
+            change(&mut changed, &String::from_utf8_lossy(value))?;
+        }
+        *self = changed;
+        Ok(())
+    }
+}
+
+fn whole_number(name: &str, text: &str) -> Result<usize, Error> {
+    text.parse().map_err(|_| errors::config_refused(name, "argument couldn't be parsed into an integer"))
+}
+
+/// Bytes with Redis's units: `k` 1000, `kb` 1024, and so on.
+fn memory_size(name: &str, text: &str) -> Result<u64, Error> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match lower.get(digits.len()..).unwrap_or_default() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return Err(errors::config_refused(name, "argument must be a memory value")),
+    };
+    let number: u64 =
+        digits.parse().map_err(|_| errors::config_refused(name, "argument must be a memory value"))?;
+    number.checked_mul(unit).ok_or_else(|| errors::config_refused(name, "argument must be a memory value"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_sorted_and_found_by_pattern() {
+        assert!(PARAMETERS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        let settings = Settings::default();
+        assert_eq!(settings.matching(&[b"APPENDONLY"]), [("appendonly", "no".to_owned())]);
+        assert_eq!(settings.matching(&[b"stream-node-*"]).len(), 2);
+    }
+
+    #[test]
+    fn a_change_is_all_or_nothing() {
+        let mut settings = Settings::default();
+        settings.change(&[b"maxmemory", b"1mb"]).expect("a memory value");
+        assert_eq!(settings.maxmemory, 1 << 20);
+        let refused = settings.change(&[b"maxmemory", b"5", b"port", b"1"]).expect_err("port is fixed");
+        assert!(refused.text().contains("immutable"));
+        assert_eq!(settings.maxmemory, 1 << 20);
+        assert!(settings.change(&[b"nope", b"1"]).is_err());
+    }
+}

@@ -1,0 +1,277 @@
+//! The engine: its state, and the calls that change it.
+
+mod dispatch;
+mod replay;
+mod wake;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::blocking::Waiters;
+use crate::command::CommandTable;
+use crate::commands;
+use crate::config::Settings;
+use crate::keyspace::Database;
+use crate::outputs::{Outcome, Outputs, Position};
+use crate::pubsub::{ChannelKind, Subscriptions};
+use crate::records::ReplayError;
+use crate::session::{Session, SessionId, SessionInfo};
+use crate::time::Timestamp;
+
+/// A Redis-compatible event broker without its input and output. See the crate's documentation.
+#[derive(Debug)]
+pub struct Engine {
+    core: Core,
+}
+
+/// What the broker measures and `INFO` shows.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Gauges {
+    /// Bytes of memory in use by the process.
+    pub memory_bytes: u64,
+    /// Bytes received from all connections so far.
+    pub received_bytes: u64,
+    /// Bytes sent to all connections so far.
+    pub sent_bytes: u64,
+    /// Connections refused so far.
+    pub rejected_connections: u64,
+}
+
+impl Engine {
+    /// An empty engine.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { core: Core::new(settings) }
+    }
+
+    /// Takes in a new connection. Ids must not be used twice.
+    pub fn open_session(&mut self, now: Timestamp, id: SessionId, info: SessionInfo) {
+        let core = &mut self.core;
+        core.started_at.get_or_insert(now);
+        core.stats.connections += 1;
+        let authenticated = core.settings.requirepass.is_empty();
+        let before = core.sessions.insert(id, Session::new(id, info, now, authenticated));
+        assert!(before.is_none(), "session ids are used once");
+    }
+
+    /// Lets a connection go: its subscriptions, watches and waiting end.
+    pub fn close_session(&mut self, id: SessionId) {
+        self.core.unblock(id);
+        self.core.unwatch(id);
+        for kind in [ChannelKind::Channel, ChannelKind::Pattern, ChannelKind::Shard] {
+            self.core.unsubscribe_all(id, kind);
+        }
+        self.core.sessions.remove(&id);
+    }
+
+    /// Runs one command of a session; `args[0]` is its name. Replies and effects are appended to `out`.
+    ///
+    /// The session must be open and not blocked. Whoever else is concerned (subscribers, clients that waited
+    /// for data) is served before this returns: see [`Outputs::deliveries`].
+    pub fn apply(&mut self, now: Timestamp, by: SessionId, args: &[&[u8]], out: &mut Outputs) -> Outcome {
+        let outcome = self.core.dispatch(now, by, args, out);
+        self.core.serve_ready(now, out);
+        if !self.core.own_pushes.is_empty() {
+            out.replies.append(&mut self.core.own_pushes);
+        }
+        out.records.end_unit();
+        outcome
+    }
+
+    /// Does what is due: removes expired keys (a bounded number per call) and ends waits that took too long.
+    /// To be called when [`Engine::next_deadline`] is reached; calling it more often does no harm.
+    pub fn tick(&mut self, now: Timestamp, out: &mut Outputs) {
+        self.core.end_overdue_waits(now, out);
+        self.core.expire_due(now, out);
+        self.core.serve_ready(now, out);
+        out.records.end_unit();
+    }
+
+    /// When [`Engine::tick`] has something to do next, if ever.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let waits = self.core.waiters.next_deadline().map(|(at, _)| at);
+        let expiries = self.core.databases.iter().filter_map(|db| db.next_expiry().map(|(at, _)| at));
+        waits.into_iter().chain(expiries).min()
+    }
+
+    /// Applies a record of an earlier run. To be called before any session is opened.
+    ///
+    /// # Errors
+    /// [`ReplayError`] if the record cannot belong here; the engine is then in no defined state.
+    pub fn replay(&mut self, record: &[u8]) -> Result<(), ReplayError> {
+        self.core.replay(record)
+    }
+
+    /// The whole keyspace as canonical bytes: equal states give equal bytes, whatever way led to them.
+    #[must_use]
+    pub fn dump(&self) -> Vec<u8> {
+        self.core.dump()
+    }
+
+    /// How many records were emitted or replayed so far.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.core.position
+    }
+
+    /// Hands in what `INFO` shows and `maxmemory` is compared with.
+    pub fn set_gauges(&mut self, gauges: Gauges) {
+        self.core.gauges = gauges;
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.core.settings
+    }
+
+    /// Whether a session may use the server beyond authenticating; false for an unknown one.
+    #[must_use]
+    pub fn is_authenticated(&self, id: SessionId) -> bool {
+        self.core.sessions.get(&id).is_some_and(|session| session.authenticated)
+    }
+
+    /// Whether a session has subscriptions; false for an unknown one.
+    #[must_use]
+    pub fn is_subscriber(&self, id: SessionId) -> bool {
+        self.core.sessions.get(&id).is_some_and(|session| session.subscriptions() > 0)
+    }
+}
+
+pub(crate) type Sessions = HashMap<SessionId, Session, FixedState>;
+
+/// Counters that only ever grow.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) commands: u64,
+    pub(crate) connections: u64,
+    pub(crate) expired_keys: u64,
+    pub(crate) errors: u64,
+}
+
+/// The state.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) databases: Vec<Database>,
+    pub(crate) settings: Settings,
+    pub(crate) sessions: Sessions,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) waiters: Waiters,
+    pub(crate) watchers: Watchers,
+    pub(crate) table: CommandTable,
+    pub(crate) position: Position,
+    pub(crate) gauges: Gauges,
+    pub(crate) stats: Stats,
+    pub(crate) started_at: Option<Timestamp>,
+    /// Pushes that the running command causes for its own session: sent after its reply.
+    pub(crate) own_pushes: Vec<u8>,
+    /// The reply of a woken command, before it is known that it does not wait again.
+    scratch: Vec<u8>,
+}
+
+impl Core {
+    fn new(settings: Settings) -> Self {
+        let seed = settings.hash_seed;
+        Self {
+            databases: (0..settings.databases).map(|_| Database::new(seed)).collect(),
+            subscriptions: Subscriptions::new(seed),
+            waiters: Waiters::new(settings.databases),
+            settings,
+            sessions: Sessions::default(),
+            watchers: Watchers::default(),
+            table: CommandTable::new(commands::FAMILIES),
+            position: Position::default(),
+            gauges: Gauges::default(),
+            stats: Stats::default(),
+            started_at: None,
+            own_pushes: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(crate) fn session(&self, id: SessionId) -> &Session {
+        self.sessions.get(&id).expect("the session of a running command is open")
+    }
+
+    pub(crate) fn session_mut(&mut self, id: SessionId) -> &mut Session {
+        self.sessions.get_mut(&id).expect("the session of a running command is open")
+    }
+
+    pub(crate) fn database(&self, index: usize) -> &Database {
+        self.databases.get(index).expect("a session's database exists")
+    }
+
+    pub(crate) fn database_mut(&mut self, index: usize) -> &mut Database {
+        self.databases.get_mut(index).expect("a session's database exists")
+    }
+
+    /// Forgets what a session watches.
+    pub(crate) fn unwatch(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.watch_broken = false;
+        for (database, key) in std::mem::take(&mut session.watched) {
+            self.watchers.remove(database, &key, id);
+        }
+    }
+
+    /// Ends all subscriptions of one kind; returns their names.
+    pub(crate) fn unsubscribe_all(&mut self, id: SessionId, kind: ChannelKind) -> Vec<Box<[u8]>> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        let names = std::mem::take(session.names_mut(kind));
+        for name in &names {
+            self.subscriptions.remove(kind, name, id);
+        }
+        names.into_iter().collect()
+    }
+
+    /// Takes a session out of waiting, if it waits.
+    pub(crate) fn unblock(&mut self, id: SessionId) -> bool {
+        let Some(blocked) = self.sessions.get_mut(&id).and_then(|session| session.blocked.take()) else {
+            return false;
+        };
+        self.waiters.remove(id, &blocked);
+        true
+    }
+}
+
+/// Which sessions watch which keys.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers {
+    by_key: HashMap<(usize, Box<[u8]>), Vec<SessionId>, FixedState>,
+}
+
+impl Watchers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, database: usize, key: &[u8], session: SessionId) {
+        self.by_key.entry((database, key.into())).or_default().push(session);
+    }
+
+    fn remove(&mut self, database: usize, key: &[u8], session: SessionId) {
+        let place = (database, Box::from(key));
+        if let Some(sessions) = self.by_key.get_mut(&place) {
+            sessions.retain(|&other| other != session);
+            if sessions.is_empty() {
+                self.by_key.remove(&place);
+            }
+        }
+    }
+
+    /// Breaks the transactions of those who watch a key.
+    pub(crate) fn break_key(&self, database: usize, key: &[u8], sessions: &mut Sessions) {
+        for id in self.by_key.get(&(database, key.into())).map(Vec::as_slice).unwrap_or_default() {
+            if let Some(session) = sessions.get_mut(id) {
+                session.watch_broken = true;
+            }
+        }
+    }
+
+    /// The watched keys of a database, in no particular order.
+    pub(crate) fn keys_of(&self, database: usize) -> impl Iterator<Item = &[u8]> {
+        self.by_key.keys().filter(move |(db, _)| *db == database).map(|(_, key)| &**key)
+    }
+}

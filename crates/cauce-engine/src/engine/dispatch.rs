@@ -1,0 +1,177 @@
+//! From a request to the handler that runs it: the checks that every command passes.
+
+use cauce_resp::Encoder;
+
+use super::Core;
+use crate::call::{Call, Effects, Flow};
+use crate::command::{CommandSpec, CommandTable, Flags};
+use crate::errors::{self, Error};
+use crate::outputs::{Outcome, Outputs, Position};
+use crate::session::{Queued, ReplyMode, SessionId};
+use crate::time::Timestamp;
+
+impl Core {
+    /// Runs one command and writes its reply, or the error that kept it from running.
+    pub(super) fn dispatch(
+        &mut self,
+        now: Timestamp,
+        by: SessionId,
+        args: &[&[u8]],
+        out: &mut Outputs,
+    ) -> Outcome {
+        let mark = out.replies.len();
+        self.stats.commands += 1;
+        let flow = match self.admit(now, by, args) {
+            Ok(Admitted::Run(spec)) => self.run(spec, now, by, args, out),
+            Ok(Admitted::Queued) => {
+                out.replies.extend_from_slice(b"+QUEUED\r\n");
+                Flow::Done
+            }
+            Err(error) => {
+                self.stats.errors += 1;
+                if let Some(transaction) = &mut self.session_mut(by).transaction {
+                    transaction.refused = true;
+                }
+                let protocol = self.session(by).protocol;
+                Encoder::new(&mut out.replies, protocol).error(error.text().as_bytes());
+                Flow::Done
+            }
+        };
+        self.finish(flow, by, mark, out)
+    }
+
+    fn finish(&mut self, flow: Flow, by: SessionId, mark: usize, out: &mut Outputs) -> Outcome {
+        let session = self.session_mut(by);
+        session.reply_mode = match session.reply_mode {
+            ReplyMode::On => ReplyMode::On,
+            ReplyMode::Off => {
+                out.replies.truncate(mark);
+                ReplyMode::Off
+            }
+            ReplyMode::SkipNext => ReplyMode::SkipThis,
+            ReplyMode::SkipThis => {
+                out.replies.truncate(mark);
+                ReplyMode::On
+            }
+        };
+        match flow {
+            Flow::Done => Outcome::Replied,
+            Flow::Close => Outcome::Close,
+            Flow::Block(request) => {
+                self.block(by, request);
+                Outcome::Blocked
+            }
+        }
+    }
+
+    /// The checks in Redis's order: existence, arity, authentication, memory, subscriber mode, transaction.
+    fn admit(&mut self, now: Timestamp, by: SessionId, args: &[&[u8]]) -> Result<Admitted, Error> {
+        let spec = self.resolve(args)?;
+        let memory_full = self.settings.maxmemory > 0 && self.gauges.memory_bytes > self.settings.maxmemory;
+        let queue_max = self.settings.transaction_commands_max;
+        let session = self.session_mut(by);
+        session.active_at = now;
+        session.last_command = spec.name;
+        assert!(session.blocked.is_none(), "a blocked session's commands wait");
+        if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+            return Err(errors::NO_AUTH);
+        }
+        if memory_full && spec.flags.has(Flags::DENYOOM) {
+            return Err(errors::OUT_OF_MEMORY);
+        }
+        if session.is_subscriber_only() && !spec.flags.has(Flags::SUBSCRIBER) {
+            return Err(errors::subscriber_only(spec.name));
+        }
+        let Some(transaction) = &mut session.transaction else { return Ok(Admitted::Run(spec)) };
+        if spec.flags.has(Flags::IMMEDIATE) {
+            return Ok(Admitted::Run(spec));
+        }
+        if spec.flags.has(Flags::NO_MULTI) {
+            return Err(errors::NOT_IN_TRANSACTION);
+        }
+        if transaction.commands.len() >= queue_max {
+            return Err(errors::TRANSACTION_TOO_LONG);
+        }
+        let args = args.iter().map(|&arg| arg.into()).collect();
+        transaction.commands.push(Queued { spec, args });
+        Ok(Admitted::Queued)
+    }
+
+    fn resolve(&self, args: &[&[u8]]) -> Result<&'static CommandSpec, Error> {
+        let name = args.first().copied().unwrap_or_default();
+        let spec = self.table.find(name).ok_or_else(|| errors::unknown_command(args))?;
+        let spec = match args.get(1) {
+            Some(sub) if !spec.subcommands.is_empty() => {
+                CommandTable::find_sub(spec, sub).ok_or_else(|| errors::unknown_subcommand(spec.name, sub))?
+            }
+            _ => spec,
+        };
+        if spec.accepts(args.len()) { Ok(spec) } else { Err(errors::arity(spec.name)) }
+    }
+
+    /// Runs a handler for the session that sent the command.
+    fn run(
+        &mut self,
+        spec: &'static CommandSpec,
+        now: Timestamp,
+        by: SessionId,
+        args: &[&[u8]],
+        out: &mut Outputs,
+    ) -> Flow {
+        // The handler writes into the replies while it holds the rest of the outputs.
+        let mut replies = std::mem::take(&mut out.replies);
+        let (flow, after) = self.call(spec, now, by, args, true, &mut replies, out);
+        out.replies = replies;
+        out.after = out.after.max(after);
+        if matches!(flow, Flow::Block(_)) && self.waiters.len() >= self.settings.blocked_clients_max {
+            let protocol = self.session(by).protocol;
+            Encoder::new(&mut out.replies, protocol).error(errors::TOO_MANY_BLOCKED.text().as_bytes());
+            return Flow::Done;
+        }
+        flow
+    }
+
+    /// Runs a handler with its reply going to `reply`; an error becomes the reply.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a call, handed on once")]
+    pub(crate) fn call(
+        &mut self,
+        spec: &'static CommandSpec,
+        now: Timestamp,
+        by: SessionId,
+        args: &[&[u8]],
+        may_block: bool,
+        reply: &mut Vec<u8>,
+        out: &mut Outputs,
+    ) -> (Flow, Position) {
+        let session = self.session(by);
+        let (db, protocol) = (session.database, session.protocol);
+        let mark = reply.len();
+        let mut call = Call {
+            now,
+            by,
+            db,
+            may_block,
+            core: self,
+            reply: Encoder::new(reply, protocol),
+            effects: Effects { out, after: Position::default() },
+        };
+        let flow = match (spec.run)(&mut call, args) {
+            Ok(flow) => flow,
+            Err(error) => {
+                call.reply.truncate(mark);
+                call.reply.error(error.text().as_bytes());
+                call.core.stats.errors += 1;
+                Flow::Done
+            }
+        };
+        let after = call.effects.after;
+        assert!(may_block || !matches!(flow, Flow::Block(_)), "who may not block does not");
+        (flow, after)
+    }
+}
+
+/// What becomes of a request that passed the checks.
+enum Admitted {
+    Run(&'static CommandSpec),
+    Queued,
+}

@@ -1,0 +1,81 @@
+//! Records back into state, and state into canonical bytes.
+
+use super::Core;
+use crate::keyspace::{Database, Entry, Object};
+use crate::records::{Effect, ReplayError, Writer};
+use crate::time::Timestamp;
+
+impl Core {
+    /// Applies one record exactly as the command that emitted it changed the state.
+    pub(super) fn replay(&mut self, record: &[u8]) -> Result<(), ReplayError> {
+        let (index, key, effect) = Effect::decode(record)?;
+        let position = self.position.advance();
+        let database = self.databases.get_mut(index).ok_or(ReplayError::Contradiction("no such database"))?;
+        database.changed_at = position;
+        database.replay(key, &effect)?;
+        match database.slot(key) {
+            Some(slot) => database.entry_mut(slot).position = position,
+            None => database.removed_at = position,
+        }
+        Ok(())
+    }
+
+    /// See [`super::Engine::dump`].
+    pub(super) fn dump(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (index, database) in self.databases.iter().enumerate() {
+            let mut entries: Vec<&Entry> = database.scan(0).map(|(_, entry, _)| entry).collect();
+            entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            let mut out = Writer::new(&mut bytes);
+            out.count(index);
+            out.count(entries.len());
+            for entry in entries {
+                dump_entry(entry, &mut bytes);
+            }
+        }
+        bytes
+    }
+}
+
+fn dump_entry(entry: &Entry, bytes: &mut Vec<u8>) {
+    let mut out = Writer::new(bytes);
+    out.text(&entry.key);
+    out.optional(entry.expires_at.map(Timestamp::micros));
+    out.text(entry.object.type_name().as_bytes());
+    match &entry.object {
+        Object::String(value) => out.text(value),
+        Object::Stream(stream) => stream.dump(bytes),
+    }
+}
+
+impl Database {
+    fn replay(&mut self, key: &[u8], effect: &Effect<'_>) -> Result<(), ReplayError> {
+        match effect {
+            Effect::SetString { value, expires_at } => {
+                let object = Object::String(value.to_vec());
+                let slot = match self.slot(key) {
+                    Some(slot) => {
+                        self.entry_mut(slot).object = object;
+                        slot
+                    }
+                    None => self.insert(key, object),
+                };
+                self.set_expiry(slot, *expires_at);
+            }
+            Effect::Remove => {
+                let slot = self.slot(key).ok_or(ReplayError::Contradiction("no such key"))?;
+                self.remove(slot);
+            }
+            Effect::Expire { at } => {
+                let slot = self.slot(key).ok_or(ReplayError::Contradiction("no such key"))?;
+                self.set_expiry(slot, *at);
+            }
+            Effect::RenameFrom { from } => {
+                let from = self.slot(from).ok_or(ReplayError::Contradiction("no such key"))?;
+                self.rename(from, key);
+            }
+            Effect::Flush => self.clear(),
+        }
+        Ok(())
+    }
+}

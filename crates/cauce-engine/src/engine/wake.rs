@@ -1,0 +1,121 @@
+//! Serving those who wait: woken by data, by time, or by `CLIENT UNBLOCK`.
+
+use cauce_resp::Encoder;
+
+use super::Core;
+use crate::blocking::{BlockRequest, Blocked};
+use crate::call::{Call, Effects, Flow};
+use crate::keyspace::Object;
+use crate::outputs::{DeliveryKind, Outputs, Position};
+use crate::session::SessionId;
+use crate::time::Timestamp;
+
+/// Keys that one [`Core::expire_due`] removes at most: a bound on how long it keeps others waiting.
+const EXPIRIES_PER_TICK: usize = 1000;
+
+impl Core {
+    /// Makes a session wait.
+    pub(super) fn block(&mut self, by: SessionId, request: BlockRequest) {
+        let session = self.session_mut(by);
+        assert!(session.blocked.is_none(), "a session waits for one command at a time");
+        let blocked = Blocked { request, database: session.database };
+        self.waiters.add(by, &blocked);
+        self.session_mut(by).blocked = Some(blocked);
+    }
+
+    /// Serves the waiters of every key that changed, until no served command changes another.
+    pub(super) fn serve_ready(&mut self, now: Timestamp, out: &mut Outputs) {
+        while let Some((database, key)) = self.waiters.next_ready() {
+            for id in self.waiters.of_key(database, &key) {
+                self.serve(now, id, &key, out);
+            }
+        }
+    }
+
+    /// Runs a waiting command again.
+    fn serve(&mut self, now: Timestamp, id: SessionId, key: &[u8], out: &mut Outputs) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(blocked) = session.blocked.take() else { return };
+        if !blocked.request.wakes_without_stream && !self.holds_stream(blocked.database, key) {
+            self.session_mut(id).blocked = Some(blocked);
+            return;
+        }
+        let args: Vec<&[u8]> = blocked.request.args.iter().map(|arg| &**arg).collect();
+        let spec = args.first().and_then(|name| self.table.find(name)).expect("it ran before");
+        let mut reply = std::mem::take(&mut self.scratch);
+        let (flow, after) = self.call(spec, now, id, &args, true, &mut reply, out);
+        if let Flow::Block(_) = flow {
+            self.session_mut(id).blocked = Some(blocked);
+        } else {
+            self.waiters.remove(id, &blocked);
+            // A keyspace event of the woken command itself, if it listens to those.
+            reply.append(&mut self.own_pushes);
+            deliver_reply(id, &reply, after, out);
+        }
+        reply.clear();
+        self.scratch = reply;
+    }
+
+    fn holds_stream(&self, database: usize, key: &[u8]) -> bool {
+        let database = self.database(database);
+        let slot = database.slot(key);
+        slot.is_some_and(|slot| matches!(database.entry(slot).object, Object::Stream(_)))
+    }
+
+    /// Answers those whose time is over: a null array.
+    pub(super) fn end_overdue_waits(&mut self, now: Timestamp, out: &mut Outputs) {
+        while let Some((deadline, id)) = self.waiters.next_deadline() {
+            if deadline > now {
+                break;
+            }
+            self.end_wait(id, out, |reply: &mut Encoder<'_>| reply.null_array());
+        }
+    }
+
+    /// Ends a session's wait with the given reply; false if it did not wait.
+    pub(crate) fn end_wait(
+        &mut self,
+        id: SessionId,
+        out: &mut Outputs,
+        write: impl FnOnce(&mut Encoder<'_>),
+    ) -> bool {
+        if !self.unblock(id) {
+            return false;
+        }
+        let from = out.shared.len();
+        let protocol = self.session(id).protocol;
+        write(&mut Encoder::new(&mut out.shared, protocol));
+        let bytes = from..out.shared.len();
+        out.deliver(id, DeliveryKind::Unblocked, bytes, Position::default());
+        true
+    }
+
+    /// Removes keys whose time has come, at most [`EXPIRIES_PER_TICK`] in each database.
+    pub(super) fn expire_due(&mut self, now: Timestamp, out: &mut Outputs) {
+        for db in 0..self.databases.len() {
+            for _ in 0..EXPIRIES_PER_TICK {
+                let due = self.database(db).next_expiry().filter(|&(at, _)| at <= now);
+                let Some((_, slot)) = due else { break };
+                let mut reply = std::mem::take(&mut self.scratch);
+                let mut call = Call {
+                    now,
+                    by: SessionId::NOBODY,
+                    db,
+                    may_block: false,
+                    core: self,
+                    reply: Encoder::new(&mut reply, cauce_resp::Protocol::Resp2),
+                    effects: Effects { out, after: Position::default() },
+                };
+                call.expire(slot);
+                self.scratch = reply;
+            }
+        }
+    }
+}
+
+fn deliver_reply(id: SessionId, reply: &[u8], after: Position, out: &mut Outputs) {
+    let from = out.shared.len();
+    out.shared.extend_from_slice(reply);
+    let bytes = from..out.shared.len();
+    out.deliver(id, DeliveryKind::Unblocked, bytes, after);
+}
