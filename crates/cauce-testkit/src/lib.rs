@@ -1,1 +1,5 @@
 //! What proves Cauce: the contract suite, its targets, the differential tester. Not published.
+
+pub mod targets;
+pub mod transcript;
+pub mod wire;

@@ -1,0 +1,2 @@
+//! The differential tester as a program.
+fn main() {}

@@ -1,0 +1,78 @@
+//! What a server can do, as far as cases depend on it.
+
+use std::fmt;
+
+/// The features of one server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// Streams and groups as from Redis 7.2 on: a woken command runs again as a whole, NOGROUP instead of UNBLOCKED when the
+    /// stream goes, `inactive` and `active-time` of consumers, corrected `lag`, CLIENT SETINFO.
+    pub semantics_7_2: bool,
+    /// EVAL and its family.
+    pub scripts: bool,
+    /// Hashes, lists, sets and sorted sets.
+    pub data_types: bool,
+    /// More than one numbered database.
+    pub databases: bool,
+}
+
+/// The name of one feature, as cases write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// [`Features::semantics_7_2`]
+    Semantics72,
+    /// [`Features::scripts`]
+    Scripts,
+    /// [`Features::data_types`]
+    DataTypes,
+    /// [`Features::databases`]
+    Databases,
+}
+
+impl Features {
+    /// Of a real Redis of this version (major, minor).
+    pub fn of_redis(version: (u32, u32)) -> Features {
+        Features { semantics_7_2: version >= (7, 2), scripts: true, data_types: true, databases: true }
+    }
+
+    /// Of the broker in this repository.
+    pub fn of_cauce() -> Features {
+        Features { semantics_7_2: true, scripts: false, data_types: false, databases: true }
+    }
+
+    /// Whether the server has it.
+    pub fn has(self, feature: Feature) -> bool {
+        match feature {
+            Feature::Semantics72 => self.semantics_7_2,
+            Feature::Scripts => self.scripts,
+            Feature::DataTypes => self.data_types,
+            Feature::Databases => self.databases,
+        }
+    }
+}
+
+impl Feature {
+    const ALL: [Feature; 4] =
+        [Feature::Semantics72, Feature::Scripts, Feature::DataTypes, Feature::Databases];
+
+    /// The feature of this name.
+    pub fn named(name: &str) -> Option<Feature> {
+        Feature::ALL.into_iter().find(|feature| feature.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Feature::Semantics72 => "semantics_7_2",
+            Feature::Scripts => "scripts",
+            Feature::DataTypes => "data_types",
+            Feature::Databases => "databases",
+        }
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

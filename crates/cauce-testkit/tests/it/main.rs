@@ -1,0 +1,3 @@
+//! The contract suite on every target, and what proves the tools themselves.
+
+mod transcripts;

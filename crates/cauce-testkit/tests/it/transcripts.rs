@@ -1,0 +1,51 @@
+//! Every transcript on every target.
+
+use std::fs;
+use std::path::Path;
+
+use cauce_testkit::targets::Target;
+use cauce_testkit::transcript::{Protocol, Runner, parse};
+
+#[test]
+fn every_transcript_holds_on_redis_server() {
+    match Target::redis_server().unwrap() {
+        Some(target) => check(&target),
+        None => eprintln!("skipped: redis-server is not installed"),
+    }
+}
+
+/// Runs all cases of all files and tells all that do not hold at once.
+fn check(target: &Target) {
+    let mut runner = Runner::new(target).expect("the target answers");
+    let mut failures = Vec::new();
+    let mut ran = 0;
+    for (file, text) in transcripts() {
+        for case in parse(&text).unwrap_or_else(|error| panic!("{file}, {error}")) {
+            if case.excuse(target.features()).is_some() {
+                continue;
+            }
+            for protocol in [Protocol::Resp2, Protocol::Resp3].into_iter().filter(|one| case.speaks(*one)) {
+                ran += 1;
+                if let Err(failure) = runner.run(&case, protocol) {
+                    failures.push(format!("{file}: {failure}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} of {ran} cases fail:\n{}", failures.len(), failures.join("\n"));
+    assert!(ran > 0, "no transcript was found");
+}
+
+fn transcripts() -> Vec<(String, String)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
+    let mut files: Vec<(String, String)> = fs::read_dir(directory)
+        .expect("the transcripts are there")
+        .map(|entry| {
+            let path = entry.expect("the directory can be read").path();
+            let text = fs::read_to_string(&path).expect("a transcript is text");
+            (path.file_name().expect("a file has a name").to_string_lossy().into_owned(), text)
+        })
+        .collect();
+    files.sort();
+    files
+}
