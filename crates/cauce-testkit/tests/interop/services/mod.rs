@@ -1,0 +1,3 @@
+//! Services of an existing system on our broker, and mixed with services of ours in one group.
+
+mod existing;
