@@ -1,12 +1,10 @@
-// node acknowledging.js PORT CONSUMER [stall]: at least once, as a service of the redis 2.8 generation does it by hand:
+// node acknowledging.js PORT GROUP CONSUMER ABANDONED_AFTER_MS [stall]: at least once, as a service of the redis 2.8 generation does it by hand:
 // read, handle, XACK; now and then XPENDING for entries that a sibling left behind, XCLAIM them, handle, XACK.
 // With `stall` it hangs before its first ack.
 import redis from 'redis2';
 import { connection, stream, message, untilInputCloses } from './common.js';
 
-const group = 'warehouse';
-const abandonedAfterMs = 300;
-const [consumer, stall] = process.argv.slice(3);
+const [group, consumer, abandonedAfterMs, stall] = process.argv.slice(3);
 const client = redis.createClient(connection);
 let running = true;
 untilInputCloses(() => { running = false; });

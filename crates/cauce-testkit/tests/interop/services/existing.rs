@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use crate::both::{Seen, same_on_both};
 use crate::process::{Process, until};
 use crate::server::Server;
+use crate::services::workers::Language::{Node, Python};
+use crate::services::workers::{Work, numbers, pending};
 
 fn service(server: &Server, script: &str, arguments: &[&str]) -> Process {
     let port = server.port().to_string();
@@ -14,12 +16,6 @@ fn service(server: &Server, script: &str, arguments: &[&str]) -> Process {
 /// A service that does its work and ends by itself.
 fn done(server: &Server, script: &str, arguments: &[&str]) -> Seen {
     service(server, script, arguments).finish()
-}
-
-/// The numbers after a prefix, in the order of the lines.
-fn numbers(lines: &[String], prefix: &str) -> Vec<u32> {
-    let rest = lines.iter().filter_map(|line| line.strip_prefix(prefix));
-    rest.map(|text| text.trim().parse().expect("a number")).collect()
 }
 
 #[test]
@@ -69,29 +65,23 @@ fn each_group_gets_each_entry_once() {
 }
 
 #[test]
-#[ignore = "needs the Node clients; ./test installs them"]
+#[ignore = "needs the Node and Python clients; ./test installs them"]
 fn a_sibling_takes_over_from_a_killed_instance() {
-    let seen = same_on_both(|server| {
-        let mut doomed = service(server, "acknowledging.js", &["one", "stall"]);
-        doomed.line_with("ready");
-        let mut seen = vec![format!("added {}", done(server, "producer.js", &["0", "5"]).len())];
-        doomed.line_with("holding");
-        doomed.kill();
+    for (doomed, sibling) in [(Node, Node), (Node, Python), (Python, Node)] {
+        same_on_both(|server| {
+            let mut held = doomed.consume_and_hang(server, "warehouse", "one");
+            let mut added = doomed.produce(server, 0, 5);
+            held.line_with("holding");
+            held.kill();
 
-        let mut sibling = service(server, "acknowledging.js", &["two"]);
-        done(server, "producer.js", &["5", "20"]);
-        until("everything is acknowledged", || sibling.count("acked 1") == 25);
-        let lines = sibling.finish();
-        let (taken, handled) = (numbers(&lines, "took over"), numbers(&lines, "handled"));
-        let all: BTreeSet<_> = taken.iter().chain(&handled).copied().collect();
-        seen.push(format!("handled once each: {}", all.len() == 25 && taken.len() + handled.len() == 25));
-        seen.push(format!("some taken over: {}", !taken.is_empty()));
-        let mut pending = Process::start(
-            "redis-cli",
-            &["-p", &server.port().to_string(), "XPENDING", "streamsKey", "warehouse"],
-        );
-        seen.extend(pending.line());
-        seen
-    });
-    assert_eq!(seen, ["added 5", "handled once each: true", "some taken over: true", "0"]);
+            let mut survivor = sibling.consume(server, "warehouse", "two", 300);
+            added += sibling.produce(server, 5, 20);
+            until("everything is acknowledged", || survivor.count("acked 1") == added);
+            let work = Work::of(survivor);
+            let all: BTreeSet<_> = work.handled.iter().chain(&work.taken_over).collect();
+            assert_eq!((all.len(), work.handled.len() + work.taken_over.len()), (25, 25), "{work:?}");
+            assert!(!work.taken_over.is_empty(), "{work:?}");
+            vec![format!("pending {}", pending(server, "warehouse"))]
+        });
+    }
 }

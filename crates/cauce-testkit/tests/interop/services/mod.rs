@@ -1,3 +1,4 @@
 //! Services of an existing system on our broker, and mixed with services of ours in one group.
 
 mod existing;
+mod workers;
