@@ -86,7 +86,34 @@ fn inline_commands() {
     });
 }
 
-/// The interactive shell asks for COMMAND DOCS at its start and completes from it; here it is asked directly.
+/// On a terminal, redis-cli asks for COMMAND DOCS first and explains commands from the answer.
+#[test]
+#[ignore = "needs redis-cli and the Python environment; ./test installs them"]
+fn redis_cli_on_a_terminal() {
+    same_on_both(|server| {
+        let port = server.port().to_string();
+        let mut shell = Process::python("terminal.py", &["redis-cli", "-p", &port]);
+        for typed in [
+            "help xadd",
+            "help xgroup create",
+            "xadd s 1-1 f v",
+            "multi",
+            "xlen s",
+            "exec",
+            "hello 3 setname desk",
+            "quit",
+        ] {
+            shell.tell(typed);
+        }
+        let mut seen = shell.finish();
+        // Summaries are each server's own words; so are the version and the id in the answer to HELLO.
+        seen.retain(|line| ["since:", "group:", "> ", ") "].iter().any(|part| line.contains(part)));
+        seen.retain(|line| ![" version", " id"].iter().any(|part| line.contains(part)));
+        seen.iter().map(|line| line.replace(&port, "PORT")).collect()
+    });
+}
+
+/// The same, asked directly.
 #[test]
 #[ignore = "needs redis-cli; ./test installs it"]
 fn redis_cli_introspection() {
