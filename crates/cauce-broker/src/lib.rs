@@ -1,1 +1,36 @@
-//! The broker around the engine: listeners, sessions, limits, held replies.
+//! The broker around the engine: listeners, sessions, limits, and replies that wait until they are safe.
+//!
+//! [`Broker`] is the same broker whether it serves TCP and Unix sockets (`cauce serve`) or lives inside a
+//! process and is reached through in-process pipes. All connections share one engine behind one lock; a
+//! connection takes the lock once per batch of requests, parses before and writes after.
+//!
+//! ```
+//! use cauce_broker::{Broker, Config};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let broker = Broker::in_memory(Config::default());
+//! let mut pipe = broker.connect();
+//! pipe.write_all(b"PING\r\n").await?;
+//! let mut reply = [0; 7];
+//! pipe.read_exact(&mut reply).await?;
+//! assert_eq!(&reply, b"+PONG\r\n");
+//! # Ok(())
+//! # }
+//! ```
+
+mod broker;
+mod clock;
+mod config;
+mod input;
+mod listen;
+mod outbox;
+mod session;
+mod timer;
+
+pub use broker::Broker;
+pub use cauce_engine::{Facts, Settings};
+pub use cauce_log::MemoryLog;
+pub use config::{ClockSource, Config, Limits};
+pub use listen::{BindError, Listener};

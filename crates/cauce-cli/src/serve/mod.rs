@@ -1,10 +1,102 @@
 //! `cauce serve`: holds a broker that speaks Redis's protocol.
 
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use cauce_broker::{Broker, ClockSource, Config, Listener};
+use tokio::signal::unix::{SignalKind, signal};
+
 /// Holds a broker that speaks Redis's protocol.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ServeArgs {}
+pub(crate) struct ServeArgs {
+    /// Directory of the data; made if it is missing.
+    #[arg(long, value_name = "DIR", default_value = "./cauce-data", conflicts_with = "memory")]
+    dir: PathBuf,
+    /// Keep everything in memory: it is gone when the broker ends.
+    #[arg(long)]
+    memory: bool,
+    /// Address to listen on. Beyond loopback a password is required.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    bind: IpAddr,
+    /// TCP port; 0 picks a free one, which is printed.
+    #[arg(long, value_name = "N", default_value_t = 6379)]
+    port: u16,
+    /// Listen on a Unix socket too.
+    #[arg(long, value_name = "PATH")]
+    unix_socket: Option<PathBuf>,
+    /// When a write is on disk: before its reply, within a second, or when the system likes.
+    #[arg(long, value_enum, default_value_t = Sync::Always)]
+    sync: Sync,
+    /// Password that clients must give.
+    #[arg(long, value_name = "SECRET", default_value = "", hide_default_value = true)]
+    requirepass: String,
+    /// Threads that serve connections. One is the fastest where clients share the machine.
+    #[arg(long, value_name = "N", default_value_t = 1, hide = true)]
+    io_threads: usize,
+}
+
+/// When a write is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Sync {
+    /// Before its reply.
+    Always,
+    /// Within a second.
+    Everysec,
+    /// When the system likes.
+    Off,
+}
 
 /// Runs the command; what it returns is the process's exit code.
-pub(crate) fn run(_args: ServeArgs) -> anyhow::Result<std::process::ExitCode> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    if !args.memory {
+        bail!("durable storage is not in this version yet; use --memory");
+    }
+    let runtime = match args.io_threads {
+        0 => bail!("--io-threads must be at least 1"),
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+    };
+    runtime.context("cannot start the runtime")?.block_on(serve(args))
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let protected = !args.requirepass.is_empty();
+    let tcp = Listener::tcp(SocketAddr::new(args.bind, args.port), protected).await?;
+    let address = tcp.address().context("a TCP listener has an address")?;
+    let unix = args.unix_socket.as_deref().map(Listener::unix).transpose()?;
+
+    let mut config = Config::default();
+    config.clock = ClockSource::System;
+    config.settings.requirepass = args.requirepass;
+    config.settings.hash_seed = random_seed();
+    let facts = &mut config.settings.facts;
+    facts.process_id = std::process::id();
+    facts.port = address.port();
+    facts.bind = args.bind.to_string();
+    facts.run_id = format!("{:016x}{:016x}{:08x}", random_seed(), random_seed(), std::process::id());
+    facts.unix_socket = args.unix_socket.map(|path| path.display().to_string()).unwrap_or_default();
+
+    let broker = Broker::in_memory(config);
+    println!(
+        "cauce {}: serving on {address}, in memory (--sync {:?} has no effect)",
+        env!("CARGO_PKG_VERSION"),
+        args.sync
+    );
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        () = broker.serve(tcp) => {}
+        () = async { match unix { Some(unix) => broker.serve(unix).await, None => std::future::pending().await } } => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    println!("cauce: stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A number that strangers cannot guess: the standard library seeds its hashers from the system's randomness.
+fn random_seed() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(std::process::id())
 }

@@ -1,0 +1,275 @@
+//! The broker: one engine, its log, and the queues of all connections.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cauce_engine::{DeliveryKind, Engine, Gauges, Outcome, Outputs, RecordBuf, SessionId, SessionInfo};
+use cauce_log::{Log, MemoryLog};
+use tokio::io::DuplexStream;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::config::{Config, Limits};
+use crate::outbox::Outbox;
+use crate::{session, timer};
+
+/// Bytes that an in-process pipe holds in each direction.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// A broker. Clones are handles to the same one; it ends when the last handle and the last connection do.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Broker {
+    /// A broker that keeps everything in memory: what it holds is gone when it ends.
+    #[must_use]
+    pub fn in_memory(config: Config) -> Self {
+        Self::with_log(config, &(Arc::new(MemoryLog::new()) as Arc<dyn Log>), false)
+    }
+
+    /// The same over a memory log that the caller keeps a handle on, to hold replies back (for tests of what
+    /// waits for what).
+    #[must_use]
+    pub fn with_memory_log(config: Config, log: Arc<MemoryLog>) -> Self {
+        Self::with_log(config, &(log as Arc<dyn Log>), true)
+    }
+
+    fn with_log(config: Config, log: &Arc<dyn Log>, records: bool) -> Self {
+        let shared = Arc::new(Shared::new(config, Arc::clone(log), records));
+        let weak = Arc::downgrade(&shared);
+        log.listen(Box::new(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.wake_all();
+            }
+        }));
+        Self { shared }
+    }
+
+    /// Opens a connection inside the process: what a client writes into the returned pipe is answered there,
+    /// by a task on the caller's runtime. Dropping the pipe closes the connection.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn connect(&self) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(PIPE_BYTES);
+        let info = SessionInfo { address: "in-process".to_owned(), ..SessionInfo::default() };
+        timer::ensure(&self.shared);
+        tokio::spawn(session::run(Arc::clone(&self.shared), server, info));
+        client
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Closes all connections at once. Listeners are not concerned.
+    pub fn disconnect_all(&self) {
+        for outbox in self.shared.lock().outboxes.values() {
+            outbox.close();
+        }
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) traffic: Traffic,
+    /// The engine's next deadline came nearer.
+    pub(crate) deadline_moved: Arc<Notify>,
+    pub(crate) timer: timer::Slot,
+}
+
+/// Counters outside the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) sent_bytes: AtomicU64,
+    pub(crate) rejected_connections: AtomicU64,
+    pub(crate) memory_bytes: AtomicU64,
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+pub(crate) struct State {
+    engine: Engine,
+    outboxes: HashMap<SessionId, Arc<Outbox>>,
+    out: Outputs,
+    last_session: u64,
+    /// The deadline that the timer task sleeps towards, in microseconds since the epoch.
+    armed_micros: u64,
+}
+
+/// How a batch ended for the session that sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BatchEnd {
+    /// Everything was replied to.
+    Done,
+    /// The last command waits: the following ones have to wait too.
+    Blocked,
+    /// The connection ends once its replies are sent.
+    Close,
+}
+
+impl Shared {
+    fn new(config: Config, log: Arc<dyn Log>, records: bool) -> Self {
+        let out = Outputs {
+            records: if records { RecordBuf::default() } else { RecordBuf::disabled() },
+            ..Outputs::default()
+        };
+        let state = State {
+            engine: Engine::new(config.settings),
+            outboxes: HashMap::new(),
+            out,
+            last_session: 0,
+            armed_micros: u64::MAX,
+        };
+        Self {
+            state: Mutex::new(state),
+            log,
+            clock: Clock::new(config.clock),
+            limits: config.limits,
+            connections: AtomicUsize::new(0),
+            traffic: Traffic::default(),
+            deadline_moved: Arc::default(),
+            timer: timer::Slot::default(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic inside the engine is a bug: going on with half a command applied could show what no log
+        // will ever have. So the poison is passed on.
+        self.state.lock().expect("the engine has not panicked")
+    }
+
+    /// Takes in a connection.
+    pub(crate) fn open(&self, info: SessionInfo) -> (SessionId, Arc<Outbox>) {
+        let outbox = Arc::new(Outbox::default());
+        let mut state = self.lock();
+        state.last_session += 1;
+        let id = SessionId::new(state.last_session);
+        state.engine.open_session(self.clock.now(), id, info);
+        state.outboxes.insert(id, Arc::clone(&outbox));
+        (id, outbox)
+    }
+
+    /// Lets a connection go.
+    pub(crate) fn close(&self, id: SessionId) {
+        // Called from destructors, also while a panic unwinds: a poisoned engine is left alone.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.outboxes.remove(&id).is_some() && !self.state.is_poisoned() {
+            state.engine.close_session(id);
+        }
+    }
+
+    /// Runs a batch of a session's requests under one lock. `feed` hands requests over, one by one, for as
+    /// long as it is told to go on.
+    pub(crate) fn run_batch(
+        &self,
+        id: SessionId,
+        own: &Outbox,
+        feed: impl FnOnce(&mut dyn FnMut(&[&[u8]]) -> bool),
+    ) -> BatchEnd {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let now = self.clock.now();
+        let mut end = BatchEnd::Done;
+        state.out.clear();
+        state.engine.set_gauges(self.gauges());
+        feed(&mut |args| {
+            end = match state.engine.apply(now, id, args, &mut state.out) {
+                Outcome::Replied => BatchEnd::Done,
+                Outcome::Blocked => BatchEnd::Blocked,
+                _ => BatchEnd::Close,
+            };
+            end == BatchEnd::Done
+        });
+        self.log_records(&state.out);
+        let durable = self.log.durable();
+        if !state.out.replies.is_empty() {
+            let subscriber = state.engine.is_subscriber(id);
+            own.push(&state.out.replies, state.out.after.0, durable, &self.limits, subscriber);
+        }
+        self.deliver(state, durable);
+        self.arm_timer(state);
+        end
+    }
+
+    /// Lets the engine do what is due; says when it is due next.
+    pub(crate) fn tick(&self) -> Option<cauce_engine::Timestamp> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.out.clear();
+        state.engine.tick(self.clock.now(), &mut state.out);
+        self.log_records(&state.out);
+        let durable = self.log.durable();
+        self.deliver(state, durable);
+        let next = state.engine.next_deadline();
+        state.armed_micros = next.map_or(u64::MAX, cauce_engine::Timestamp::micros);
+        next
+    }
+
+    /// Lets every connection look at its queue again.
+    fn wake_all(&self) {
+        for outbox in self.lock().outboxes.values() {
+            outbox.wake();
+        }
+    }
+
+    pub(crate) fn is_authenticated(&self, id: SessionId) -> bool {
+        self.lock().engine.is_authenticated(id)
+    }
+
+    fn log_records(&self, out: &Outputs) {
+        let mut records = out.records.iter();
+        for len in out.records.unit_lens() {
+            self.log.append(&mut records.by_ref().take(len));
+        }
+    }
+
+    /// Queues what others get. Under the lock, so that everyone sees the engine's order.
+    fn deliver(&self, state: &mut State, durable: u64) {
+        let State { engine, outboxes, out, .. } = state;
+        for delivery in &out.deliveries {
+            let Some(outbox) = outboxes.get(&delivery.to) else { continue };
+            let bytes = out.shared.get(delivery.bytes.clone()).unwrap_or_default();
+            match delivery.kind {
+                DeliveryKind::Push => outbox.send(bytes, delivery.after.0, durable, &self.limits, true),
+                DeliveryKind::Close => outbox.close(),
+                _ => {
+                    let subscriber = engine.is_subscriber(delivery.to);
+                    outbox.unblock();
+                    outbox.send(bytes, delivery.after.0, durable, &self.limits, subscriber);
+                }
+            }
+        }
+    }
+
+    fn arm_timer(&self, state: &mut State) {
+        if let Some(next) = state.engine.next_deadline()
+            && next.micros() < state.armed_micros
+        {
+            state.armed_micros = next.micros();
+            self.deadline_moved.notify_one();
+        }
+    }
+
+    fn gauges(&self) -> Gauges {
+        let mut gauges = Gauges::default();
+        gauges.memory_bytes = self.traffic.memory_bytes.load(Ordering::Relaxed);
+        gauges.received_bytes = self.traffic.received_bytes.load(Ordering::Relaxed);
+        gauges.sent_bytes = self.traffic.sent_bytes.load(Ordering::Relaxed);
+        gauges.rejected_connections = self.traffic.rejected_connections.load(Ordering::Relaxed);
+        gauges
+    }
+}

@@ -1,0 +1,36 @@
+//! The broker's clock: the only place that asks for the time.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cauce_engine::Timestamp;
+use tokio::time::Instant;
+
+use crate::config::ClockSource;
+
+#[derive(Debug)]
+pub(crate) enum Clock {
+    System,
+    Runtime { origin: Instant, time_of_day: Duration },
+}
+
+impl Clock {
+    pub(crate) fn new(source: ClockSource) -> Self {
+        match source {
+            ClockSource::System => Self::System,
+            ClockSource::Runtime => Self::Runtime { origin: Instant::now(), time_of_day: since_epoch() },
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let since_epoch = match self {
+            Self::System => since_epoch(),
+            Self::Runtime { origin, time_of_day } => *time_of_day + origin.elapsed(),
+        };
+        Timestamp::from_micros(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+/// A clock set before 1970 counts as 1970.
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

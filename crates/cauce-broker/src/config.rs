@@ -1,0 +1,65 @@
+//! What a broker is made with.
+
+use std::time::Duration;
+
+use cauce_engine::Settings;
+
+/// How a broker behaves. Start from the default and change what matters.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// The semantics' settings.
+    pub settings: Settings,
+    /// What connections may cost.
+    pub limits: Limits,
+    /// Where the time comes from.
+    pub clock: ClockSource,
+}
+
+/// Where a broker's time comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ClockSource {
+    /// The runtime's clock, started at the time of day when the broker was made: under a paused tokio clock
+    /// the broker's time stands still too.
+    #[default]
+    Runtime,
+    /// The system's time of day.
+    System,
+}
+
+/// Bounds on what connections may cost, each with a safe default. A connection that crosses one of the byte
+/// limits is closed; others are not affected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Most connections at a time; a further one gets an error and is closed. Redis: `maxclients`.
+    pub connections_max: usize,
+    /// Most bytes received from a connection and not dealt with. Redis: `client-query-buffer-limit`.
+    pub input_bytes_max: usize,
+    /// Longest argument of a request. Redis: `proto-max-bulk-len`.
+    pub bulk_bytes_max: usize,
+    /// Most bytes waiting to be sent to a connection without subscriptions.
+    pub output_bytes_max: usize,
+    /// Most bytes waiting to be sent to a subscriber. Redis: `client-output-buffer-limit pubsub`, hard.
+    pub subscriber_output_bytes_max: usize,
+    /// Bytes waiting for a subscriber that are only borne for [`Limits::subscriber_slow_max`].
+    pub subscriber_output_bytes_soft: usize,
+    /// How long a subscriber may stay over the soft limit.
+    pub subscriber_slow_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: usize = 1024 * 1024;
+        Self {
+            connections_max: 10_000,
+            input_bytes_max: 1024 * MIB,
+            bulk_bytes_max: 512 * MIB,
+            output_bytes_max: 1024 * MIB,
+            subscriber_output_bytes_max: 32 * MIB,
+            subscriber_output_bytes_soft: 8 * MIB,
+            subscriber_slow_max: Duration::from_secs(60),
+        }
+    }
+}
