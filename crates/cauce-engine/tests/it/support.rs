@@ -1,0 +1,85 @@
+//! An engine with a clock that only the test moves, and sessions by number.
+
+use cauce_engine::{DeliveryKind, Engine, Outcome, Outputs, SessionId, SessionInfo, Settings, Timestamp};
+
+/// When every test begins.
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
+
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) now: Timestamp,
+    pub(crate) out: Outputs,
+    /// All records so far.
+    pub(crate) records: Vec<Vec<u8>>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    /// Sessions 1 to 4 are open.
+    pub(crate) fn with(settings: Settings) -> Self {
+        let now = Timestamp::from_millis(START_MS);
+        let mut engine = Engine::new(settings);
+        for id in 1..=4 {
+            let address = format!("127.0.0.1:{}", 1000 + id);
+            engine.open_session(now, SessionId::new(id), SessionInfo { address, ..SessionInfo::default() });
+        }
+        Self { engine, now, out: Outputs::default(), records: Vec::new() }
+    }
+
+    pub(crate) fn advance_ms(&mut self, ms: u64) {
+        self.now = Timestamp::from_micros(self.now.micros() + ms * 1000);
+    }
+
+    /// Runs a command of words separated by spaces; line breaks in the answer become spaces. What others get
+    /// stays in `out`.
+    pub(crate) fn run(&mut self, session: u64, command: &str) -> String {
+        let args: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+        self.run_args(session, &args).1
+    }
+
+    pub(crate) fn run_args(&mut self, session: u64, args: &[&[u8]]) -> (Outcome, String) {
+        self.out.clear();
+        let outcome = self.engine.apply(self.now, SessionId::new(session), args, &mut self.out);
+        self.records.extend(self.out.records.iter().map(<[u8]>::to_vec));
+        (outcome, text(&self.out.replies))
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.out.clear();
+        self.engine.tick(self.now, &mut self.out);
+        self.records.extend(self.out.records.iter().map(<[u8]>::to_vec));
+    }
+
+    /// What the last call delivered to others: `session:bytes`, an unblocking reply with `!` in between.
+    pub(crate) fn delivered(&self) -> Vec<String> {
+        let deliveries = self.out.deliveries.iter();
+        deliveries
+            .map(|delivery| {
+                let mark = match delivery.kind {
+                    DeliveryKind::Push => ":",
+                    DeliveryKind::Unblocked => "!",
+                    _ => "x",
+                };
+                format!("{}{mark}{}", delivery.to, text(&self.out.shared[delivery.bytes.clone()]))
+            })
+            .collect()
+    }
+
+    /// Runs `session> command` lines and compares each answer: the one place that asserts on transcripts.
+    #[track_caller]
+    pub(crate) fn check(&mut self, script: &[(&str, &str)]) {
+        for (line, expected) in script {
+            let (session, command) = line.split_once("> ").unwrap_or(("1", line));
+            let session = session.parse().expect("a session number stands before '>'");
+            assert_eq!(self.run(session, command), *expected, "{line}");
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.strip_suffix("\r\n").unwrap_or(&text).replace("\r\n", " ")
+}

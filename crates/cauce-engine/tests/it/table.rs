@@ -1,0 +1,61 @@
+//! The command table, through COMMAND.
+
+use crate::support::World;
+
+/// Names of all commands, as COMMAND LIST gives them.
+fn names(world: &mut World) -> Vec<String> {
+    let reply = world.run(1, "COMMAND LIST");
+    reply.split(' ').skip(1).filter(|word| !word.starts_with('$')).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_is_listed_documented_and_described() {
+    let mut world = World::new();
+    let names = names(&mut world);
+    assert!(names.len() > 50, "{names:?}");
+    assert_eq!(world.run(1, "COMMAND COUNT"), format!(":{}", names.len()));
+    for name in names {
+        let info = world.run(1, &format!("COMMAND INFO {name}"));
+        assert!(info.starts_with(&format!("*1 *10 ${} {name} :", name.len())), "{info}");
+        let docs = world.run(1, &format!("COMMAND DOCS {name}"));
+        assert!(
+            docs.contains("$7 summary") && docs.contains("$5 since") && docs.contains("$5 group"),
+            "{docs}"
+        );
+    }
+}
+
+#[test]
+fn every_command_checks_its_arity() {
+    let mut world = World::new();
+    for name in names(&mut world) {
+        let info = world.run(1, &format!("COMMAND INFO {name}"));
+        let arity =
+            info.split(' ').find_map(|word| word.strip_prefix(':')).expect("arity is the first number");
+        let arity: i64 = arity.parse().expect("a number");
+        let least = arity.unsigned_abs() as usize;
+        let refused = format!("-ERR wrong number of arguments for '{name}' command");
+        if least > 1 {
+            assert_eq!(world.run(1, &name.to_uppercase()), refused);
+        }
+        if arity > 0 {
+            let many = vec!["x"; least].join(" ");
+            assert_eq!(world.run(1, &format!("{name} {many}")), refused);
+        }
+    }
+}
+
+#[test]
+fn keys_are_found_in_commands() {
+    World::new().check(&[
+        ("COMMAND GETKEYS GET k", "*1 $1 k"),
+        ("COMMAND GETKEYS MSET a 1 b 2", "*2 $1 a $1 b"),
+        ("COMMAND GETKEYS DEL a b c", "*3 $1 a $1 b $1 c"),
+        ("COMMAND GETKEYS PING", "-ERR The command has no key arguments"),
+        ("COMMAND GETKEYS NOPE x", "-ERR Invalid command specified"),
+        ("COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified for command"),
+        ("COMMAND INFO nope", "*1 *-1"),
+        ("COMMAND DOCS nope", "*0"),
+        ("COMMAND LIST FILTERBY PATTERN pub*", "*2 $7 publish $6 pubsub"),
+    ]);
+}
