@@ -1,6 +1,7 @@
 //! The binary `cauce`: a broker that speaks Redis's protocol, its tools, and a demo.
 
 mod bench;
+mod client;
 mod demo;
 mod serve;
 

@@ -3,9 +3,9 @@
 
 use super::entries::{acknowledge, read_entries};
 use super::load::{Span, Traffic, Wire, drive};
-use super::resp::{Cursor, encode};
 use super::scenarios::{Measured, SEED_ENTRY, Setting};
-use super::server::Server;
+use crate::client::Server;
+use crate::client::resp::{Cursor, encode};
 
 const KEY: &[u8] = b"cauce:bench";
 const GROUP: &[u8] = b"drain";

@@ -1,6 +1,6 @@
 //! The entries of an XREADGROUP reply, and the XACK that follows from them.
 
-use super::resp::{Cursor, ReplyError, Token, array_header, bulk};
+use crate::client::resp::{Cursor, ReplyError, Token, array_header, bulk};
 
 /// What the scenarios need of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

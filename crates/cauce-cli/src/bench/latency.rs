@@ -10,9 +10,9 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 
 use super::entries::{acknowledge, read_entries};
-use super::resp::{Cursor, Scanner, encode};
 use super::scenarios::{Measured, Setting};
-use super::server::Server;
+use crate::client::Server;
+use crate::client::resp::{Cursor, Scanner, encode};
 
 const KEY: &[u8] = b"cauce:bench";
 const GROUP: &[u8] = b"latency";

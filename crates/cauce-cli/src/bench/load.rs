@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use super::server::{Server, Stream, processor_time};
+use crate::client::{Server, Stream, processor_time};
 
 /// How long the loop waits for a server that sends nothing before it gives up.
 const SILENCE: Duration = Duration::from_secs(30);

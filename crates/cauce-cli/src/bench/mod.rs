@@ -7,30 +7,29 @@
 mod drain;
 mod entries;
 mod fan_out;
+mod in_process;
 mod latency;
 mod load;
 mod peers;
 mod report;
 mod request_reply;
-mod resp;
 mod scenarios;
-mod server;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::client::Server;
 use peers::Peer;
 use report::{Rounds, Row};
 use scenarios::{SCENARIOS, Scenario, Setting};
-use server::Server;
 
 /// Measures one server, or two side by side.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
     /// The server to measure (A): redis://HOST:PORT or unix:PATH
-    #[arg(long, conflicts_with = "spawn_cauce", required_unless_present_any = ["spawn_cauce", "spawn_redis"])]
+    #[arg(long, conflicts_with = "spawn_cauce", required_unless_present_any = ["spawn_cauce", "spawn_redis", "in_process"])]
     url: Option<String>,
     /// The server to compare it with (B)
     #[arg(long, conflicts_with = "spawn_redis")]
@@ -44,6 +43,9 @@ pub(crate) struct BenchArgs {
     /// Started servers are measured through Unix sockets instead of TCP
     #[arg(long)]
     unix: bool,
+    /// Measure the pipe inside a process (A) against TCP loopback (B) instead, on this binary's broker
+    #[arg(long, conflicts_with_all = ["url", "against", "spawn_cauce", "spawn_redis", "unix", "only"])]
+    in_process: bool,
     /// Rounds of each scenario and server
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -60,10 +62,22 @@ pub(crate) struct BenchArgs {
 
 /// Runs the command; what it returns is the process's exit code.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    let measured = Duration::from_secs_f64(args.seconds);
+    let tell = |row: &Row| {
+        let line = if args.json { serde_json::to_string(row)? } else { report::line(row) };
+        println!("{line}");
+        anyhow::Ok(())
+    };
+    if args.in_process {
+        if !args.json {
+            println!("A: in-process pipe\nB: TCP loopback, same process\n\n{}", report::head(true));
+        }
+        in_process::run(args.rounds, measured, tell)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let chosen = choose(&args.only)?;
     let urls = args.url.into_iter().chain(args.against);
     let sides = Sides::start(urls, args.spawn_cauce, args.spawn_redis, args.unix)?;
-    let measured = Duration::from_secs_f64(args.seconds);
     let bench = Bench { a: Target::new(&sides.a)?, b: sides.b.as_ref().map(Target::new).transpose()? };
     if !args.json {
         println!("A: {}", sides.a.label);
@@ -73,12 +87,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         println!("{} rounds of {} s\n\n{}", args.rounds, args.seconds, report::head(sides.b.is_some()));
     }
     for scenario in chosen {
-        let row = bench.scenario(scenario, args.rounds, measured)?;
-        if args.json {
-            println!("{}", serde_json::to_string(&row)?);
-        } else {
-            println!("{}", report::line(&row));
-        }
+        tell(&bench.scenario(scenario, args.rounds, measured)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -160,7 +169,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// All rounds of one scenario; who goes first alternates.
     fn scenario(&self, scenario: &'static Scenario, rounds: u32, measured: Duration) -> anyhow::Result<Row> {
-        let mut found = Rounds { scenario, a: Vec::new(), b: Vec::new() };
+        let mut found = Rounds::new(scenario.name, scenario.about);
         let once = |target: &Target<'_>| {
             (scenario.run)(target.server, Setting { measured, pid: target.pid })
                 .with_context(|| format!("{} on {}", scenario.name, target.server.label))

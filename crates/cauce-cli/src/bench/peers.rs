@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::server::Server;
+use crate::client::Server;
 
 /// How long a started server may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,13 +3,15 @@
 use serde::Serialize;
 
 use super::load::Sample;
-use super::scenarios::{Measured, Scenario};
+use super::scenarios::Measured;
 
 /// The rounds of one scenario, in the order in which they ran.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    /// The scenario.
-    pub(super) scenario: &'static Scenario,
+    /// The scenario's name.
+    pub(super) name: &'static str,
+    /// What it does.
+    pub(super) about: &'static str,
     /// Of the measured server.
     pub(super) a: Vec<Measured>,
     /// Of the server that it is compared with; empty if there is none.
@@ -71,12 +73,17 @@ pub(super) struct Row {
 }
 
 impl Rounds {
+    /// No rounds yet.
+    pub(super) fn new(name: &'static str, about: &'static str) -> Self {
+        Self { name, about, a: Vec::new(), b: Vec::new() }
+    }
+
     /// Sums up at least one round.
     pub(super) fn row(&self) -> Option<Row> {
         let ratios = self.a.iter().zip(&self.b).map(|(a, b)| a.figure() / b.figure()).collect();
         Some(Row {
-            scenario: self.scenario.name,
-            about: self.scenario.about,
+            scenario: self.name,
+            about: self.about,
             a: side(&self.a)?,
             b: side(&self.b),
             ratio: Spread::of(ratios),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::load::{Span, Traffic, Wire, drive};
-use super::resp::{Scanner, encode};
 use super::scenarios::{Measured, SEED_ENTRY, Setting};
-use super::server::Server;
+use crate::client::Server;
+use crate::client::resp::{Scanner, encode};
 
 const KEY: &[u8] = b"cauce:bench";
 const VALUE: &[u8] = &[b'v'; 64];

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::load::Sample;
-use super::server::Server;
 use super::{drain, fan_out, latency, request_reply};
+use crate::client::Server;
 
 /// How one round of a scenario ended.
 #[derive(Debug, Clone)]

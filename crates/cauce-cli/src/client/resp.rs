@@ -4,7 +4,7 @@
 use memchr::memchr;
 
 /// Appends one request to `out`, as Redis clients encode it: an array of bulk strings.
-pub(super) fn encode(out: &mut Vec<u8>, arguments: &[&[u8]]) {
+pub(crate) fn encode(out: &mut Vec<u8>, arguments: &[&[u8]]) {
     array_header(out, arguments.len());
     for argument in arguments {
         bulk(out, argument);
@@ -12,12 +12,12 @@ pub(super) fn encode(out: &mut Vec<u8>, arguments: &[&[u8]]) {
 }
 
 /// Appends the header of a request of `len` arguments.
-pub(super) fn array_header(out: &mut Vec<u8>, len: usize) {
+pub(crate) fn array_header(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice(format!("*{len}\r\n").as_bytes());
 }
 
 /// Appends one argument.
-pub(super) fn bulk(out: &mut Vec<u8>, argument: &[u8]) {
+pub(crate) fn bulk(out: &mut Vec<u8>, argument: &[u8]) {
     out.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
     out.extend_from_slice(argument);
     out.extend_from_slice(b"\r\n");
@@ -25,7 +25,7 @@ pub(super) fn bulk(out: &mut Vec<u8>, argument: &[u8]) {
 
 /// Why a reply stops a measurement.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ReplyError {
+pub(crate) enum ReplyError {
     /// The server answered with an error.
     #[error("the server replied with an error: {0}")]
     Refused(String),
@@ -36,7 +36,7 @@ pub(super) enum ReplyError {
 
 /// Counts whole RESP2 replies in a byte stream that may be cut anywhere.
 #[derive(Debug)]
-pub(super) struct Scanner {
+pub(crate) struct Scanner {
     state: State,
     /// Values still missing before the current reply is whole.
     missing: u64,
@@ -58,12 +58,12 @@ enum State {
 
 impl Scanner {
     /// A scanner at the beginning of a reply.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: State::Kind, missing: 1 }
     }
 
     /// Returns how many replies end within `bytes`.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<u64, ReplyError> {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<u64, ReplyError> {
         let mut whole = 0;
         while let Some((&first, rest)) = bytes.split_first() {
             match &mut self.state {
@@ -135,7 +135,7 @@ impl Scanner {
 
 /// One token of a reply that is wholly in memory, for the few replies whose content matters.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     /// An array of so many values, or null.
     Array(Option<usize>),
     /// A bulk string with its place in the bytes, or null.
@@ -146,24 +146,24 @@ pub(super) enum Token<'a> {
 
 /// Reads tokens one after the other.
 #[derive(Debug)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// A cursor at the beginning of `bytes`.
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// How many bytes were read.
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     /// The next token; `None` if its bytes have not all come yet.
-    pub(super) fn next_token(&mut self) -> Result<Option<Token<'a>>, ReplyError> {
+    pub(crate) fn next_token(&mut self) -> Result<Option<Token<'a>>, ReplyError> {
         let rest = &self.bytes[self.at..];
         let Some(end) = memchr(b'\n', rest) else { return Ok(None) };
         let line = &rest[1..end.max(2) - 1];

@@ -1,4 +1,7 @@
-//! A server under measurement: its address, a blocking connection for setting up, its processor time.
+//! A server by its URL, and a plain blocking connection to it, for what needs no toolkit: setting up,
+//! clearing away, measuring.
+
+pub(crate) mod resp;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,33 +10,34 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::resp::{Cursor, Token, encode};
+use resp::{Cursor, Token, encode};
 
 /// Longest wait for a reply outside the measured loops: a server that takes longer is stuck.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Address {
+pub(crate) enum Address {
     /// `host:port`.
     Tcp(String),
     /// A Unix socket's path.
     Unix(String),
 }
 
-/// A server to measure.
+/// A server.
 #[derive(Debug, Clone)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// How the report calls it.
-    pub(super) label: String,
+    pub(crate) label: String,
     address: Address,
+    database: Option<String>,
     /// AUTH's arguments: a password, or a user name and a password.
     credentials: Vec<String>,
 }
 
 /// A connected stream socket of either kind, blocking.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     /// Over TCP.
     Tcp(TcpStream),
     /// Over a Unix socket.
@@ -41,24 +45,32 @@ pub(super) enum Stream {
 }
 
 impl Server {
-    /// Reads `redis://[[user]:password@]host[:port]` or `unix:PATH`.
-    pub(super) fn from_url(url: &str) -> anyhow::Result<Self> {
-        let (address, credentials) = if let Some(rest) = url.strip_prefix("redis://") {
-            let (userinfo, host) = rest.rsplit_once('@').unwrap_or(("", rest));
-            let host = host.trim_end_matches('/');
-            let host = if host.contains(':') { host.to_owned() } else { format!("{host}:6379") };
-            let credentials = userinfo.split(':').filter(|part| !part.is_empty()).map(str::to_owned);
-            (Address::Tcp(host), credentials.collect())
-        } else if let Some(path) = url.strip_prefix("unix:") {
-            (Address::Unix(format!("/{}", path.trim_start_matches('/'))), Vec::new())
-        } else {
-            bail!("'{url}' is not an address that bench knows; write redis://HOST:PORT or unix:PATH");
+    /// Reads `redis://[[user]:password@]host[:port][/database]` or `unix:PATH`.
+    pub(crate) fn from_url(url: &str) -> anyhow::Result<Self> {
+        let mut server = Self {
+            label: url.to_owned(),
+            address: Address::Unix(String::new()),
+            database: None,
+            credentials: Vec::new(),
         };
-        Ok(Self { label: url.to_owned(), address, credentials })
+        if let Some(rest) = url.strip_prefix("redis://") {
+            let (userinfo, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+            let (host, database) = place.split_once('/').unwrap_or((place, ""));
+            let host = if host.contains(':') { host.to_owned() } else { format!("{host}:6379") };
+            server.address = Address::Tcp(host);
+            server.database = (!database.is_empty()).then(|| database.to_owned());
+            let credentials = userinfo.split(':').filter(|part| !part.is_empty());
+            server.credentials = credentials.map(str::to_owned).collect();
+        } else if let Some(path) = url.strip_prefix("unix:") {
+            server.address = Address::Unix(format!("/{}", path.trim_start_matches('/')));
+        } else {
+            bail!("'{url}' is not an address known here; write redis://HOST:PORT or unix:PATH");
+        }
+        Ok(server)
     }
 
     /// Opens a connection, authenticated where the URL has a password.
-    pub(super) fn connect(&self) -> anyhow::Result<Stream> {
+    pub(crate) fn connect(&self) -> anyhow::Result<Stream> {
         let stream = match &self.address {
             Address::Tcp(host) => {
                 let stream =
@@ -71,23 +83,25 @@ impl Server {
             ),
         };
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
-        if self.credentials.is_empty() {
-            return Ok(stream);
-        }
         let mut control = Control { stream, label: self.label.clone(), bytes: Vec::new() };
-        let mut auth: Vec<&[u8]> = vec![b"AUTH"];
-        auth.extend(self.credentials.iter().map(String::as_bytes));
-        control.call(&auth)?;
+        if !self.credentials.is_empty() {
+            let mut auth: Vec<&[u8]> = vec![b"AUTH"];
+            auth.extend(self.credentials.iter().map(String::as_bytes));
+            control.call(&auth)?;
+        }
+        if let Some(database) = &self.database {
+            control.call(&[b"SELECT", database.as_bytes()])?;
+        }
         Ok(control.stream)
     }
 
     /// Opens a connection for commands outside the measured loops.
-    pub(super) fn control(&self) -> anyhow::Result<Control> {
+    pub(crate) fn control(&self) -> anyhow::Result<Control> {
         Ok(Control { stream: self.connect()?, label: self.label.clone(), bytes: Vec::new() })
     }
 
     /// The process whose processor time can be read: the server's, if it runs on this machine.
-    pub(super) fn local_pid(&self) -> anyhow::Result<Option<u32>> {
+    pub(crate) fn local_pid(&self) -> anyhow::Result<Option<u32>> {
         let local = match &self.address {
             Address::Tcp(host) => host.starts_with("127.") || host.starts_with("localhost"),
             Address::Unix(_) => true,
@@ -111,7 +125,7 @@ impl Stream {
     }
 
     /// Makes reads and writes return at once.
-    pub(super) fn set_nonblocking(&self) -> std::io::Result<()> {
+    pub(crate) fn set_nonblocking(&self) -> std::io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_nonblocking(true),
             Self::Unix(stream) => stream.set_nonblocking(true),
@@ -143,15 +157,20 @@ impl Write for Stream {
 
 /// One command at a time, for setting up and clearing away.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(crate) struct Control {
     stream: Stream,
     label: String,
     bytes: Vec<u8>,
 }
 
 impl Control {
-    /// Sends one command and returns its reply's first string (empty for null and for arrays).
-    pub(super) fn call(&mut self, arguments: &[&[u8]]) -> anyhow::Result<Vec<u8>> {
+    /// Sends one command and returns its reply's first string or number (empty for null).
+    pub(crate) fn call(&mut self, arguments: &[&[u8]]) -> anyhow::Result<Vec<u8>> {
+        Ok(self.call_all(arguments)?.into_iter().next().unwrap_or_default())
+    }
+
+    /// Sends one command and returns all strings and numbers of its reply, whatever their nesting.
+    pub(crate) fn call_all(&mut self, arguments: &[&[u8]]) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut request = Vec::new();
         encode(&mut request, arguments);
         self.stream.write_all(&request)?;
@@ -160,7 +179,7 @@ impl Control {
     }
 
     /// Sends `count` copies of an encoded request, `depth` at a time, and waits for their replies.
-    pub(super) fn repeat(&mut self, request: &[u8], count: usize, depth: usize) -> anyhow::Result<()> {
+    pub(crate) fn repeat(&mut self, request: &[u8], count: usize, depth: usize) -> anyhow::Result<()> {
         for sent in (0..count).step_by(depth) {
             let batch = depth.min(count - sent);
             self.stream.write_all(&request.repeat(batch))?;
@@ -171,13 +190,13 @@ impl Control {
         Ok(())
     }
 
-    fn reply(&mut self) -> anyhow::Result<Vec<u8>> {
+    fn reply(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
         loop {
             let mut cursor = Cursor::new(&self.bytes);
-            if let Some(text) = whole_reply(&mut cursor)? {
+            if let Some(strings) = whole_reply(&mut cursor)? {
                 let used = cursor.position();
                 self.bytes.drain(..used);
-                return Ok(text);
+                return Ok(strings);
             }
             let mut buffer = [0; 16 * 1024];
             match self.stream.read(&mut buffer) {
@@ -189,24 +208,24 @@ impl Control {
     }
 }
 
-/// Passes one reply, if it is whole, and returns its first string.
-fn whole_reply(cursor: &mut Cursor<'_>) -> anyhow::Result<Option<Vec<u8>>> {
+/// Passes one reply, if it is whole, and returns its strings and numbers.
+fn whole_reply(cursor: &mut Cursor<'_>) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
     let mut missing = 1;
-    let mut first = None;
+    let mut strings = Vec::new();
     while missing > 0 {
         let Some(token) = cursor.next_token()? else { return Ok(None) };
         missing -= 1;
         match token {
             Token::Array(items) => missing += items.unwrap_or(0),
-            Token::Bulk(text) => first = first.or(Some(text.unwrap_or_default().to_vec())),
-            Token::Line(text) => first = first.or(Some(text.to_vec())),
+            Token::Bulk(text) => strings.push(text.unwrap_or_default().to_vec()),
+            Token::Line(text) => strings.push(text.to_vec()),
         }
     }
-    Ok(Some(first.unwrap_or_default()))
+    Ok(Some(strings))
 }
 
 /// Processor time that a process has used so far, in user and system mode; `None` if it is gone.
-pub(super) fn processor_time(pid: u32) -> Option<Duration> {
+pub(crate) fn processor_time(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     // utime is the 14th field of the line, the 12th after the command's name; stime follows it.
@@ -221,20 +240,26 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(url: &str, expected: Option<(Address, &str)>) {
+    fn check(url: &str, expected: Option<(Address, &str, Option<&str>)>) {
         let found = Server::from_url(url).ok();
-        let found = found.map(|server| (server.address, server.credentials.join(" ")));
-        assert_eq!(found, expected.map(|(address, credentials)| (address, credentials.to_owned())));
+        let found = found.map(|server| (server.address, server.credentials.join(" "), server.database));
+        assert_eq!(
+            found,
+            expected.map(|(address, credentials, database)| {
+                (address, credentials.to_owned(), database.map(str::to_owned))
+            })
+        );
     }
 
     #[test]
     fn urls() {
-        check("redis://127.0.0.1:7000", Some((Address::Tcp("127.0.0.1:7000".into()), "")));
-        check("redis://localhost/", Some((Address::Tcp("localhost:6379".into()), "")));
-        check("redis://:pass@host:1", Some((Address::Tcp("host:1".into()), "pass")));
-        check("redis://user:pass@host:1", Some((Address::Tcp("host:1".into()), "user pass")));
-        check("unix:/tmp/a.sock", Some((Address::Unix("/tmp/a.sock".into()), "")));
-        check("unix:///tmp/a.sock", Some((Address::Unix("/tmp/a.sock".into()), "")));
+        check("redis://127.0.0.1:7000", Some((Address::Tcp("127.0.0.1:7000".into()), "", None)));
+        check("redis://:s@h:1/3", Some((Address::Tcp("h:1".into()), "s", Some("3"))));
+        check("redis://localhost/", Some((Address::Tcp("localhost:6379".into()), "", None)));
+        check("redis://:pass@host:1", Some((Address::Tcp("host:1".into()), "pass", None)));
+        check("redis://user:pass@host:1", Some((Address::Tcp("host:1".into()), "user pass", None)));
+        check("unix:/tmp/a.sock", Some((Address::Unix("/tmp/a.sock".into()), "", None)));
+        check("unix:///tmp/a.sock", Some((Address::Unix("/tmp/a.sock".into()), "", None)));
         check("http://example.org", None);
     }
 

@@ -1,0 +1,5 @@
+//! The binary `cauce`, called as its users call it.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod bench;
