@@ -18,16 +18,24 @@ pub(crate) use say;
 /// Runs the check on a fresh redis-server and on a fresh broker of ours; panics with the differing lines if they did
 /// not show the same. Returns what both showed.
 pub(crate) fn same_on_both(check: impl Fn(&mut Server) -> Seen) -> Seen {
-    let [redis, cauce] = Program::ALL.map(|program| check(&mut Server::start(program)));
-    assert!(!redis.is_empty(), "the check saw nothing");
-    assert!(redis == cauce, "{}", difference(&redis, &cauce));
-    redis
+    compare(Program::ALL.map(|program| check(&mut Server::start(program))))
+}
+
+/// The same on servers that want a password and listen on a Unix socket too.
+pub(crate) fn same_on_both_protected(check: impl Fn(&mut Server) -> Seen) -> Seen {
+    compare(Program::ALL.map(|program| check(&mut Server::start_protected(program))))
 }
 
 /// The same for checks that are async.
 pub(crate) fn same_on_both_async(check: &impl AsyncFn(&mut Server) -> Seen) -> Seen {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     same_on_both(|server| runtime.block_on(check(server)))
+}
+
+fn compare([redis, cauce]: [Seen; 2]) -> Seen {
+    assert!(!redis.is_empty(), "the check saw nothing");
+    assert!(redis == cauce, "{}", difference(&redis, &cauce));
+    redis
 }
 
 /// The lines that only one of them has, at their place.

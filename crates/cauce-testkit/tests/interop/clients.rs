@@ -1,9 +1,9 @@
 //! The clients of other languages. Each has a script that uses the client's own API from the handshake to a restart of
 //! the server, and prints what came back.
 
-use crate::both::{Seen, same_on_both};
+use crate::both::{Seen, same_on_both, same_on_both_protected};
 use crate::process::Process;
-use crate::server::Server;
+use crate::server::{PASSWORD, Server};
 
 /// Every script goes through these.
 const SECTIONS: [&str; 8] =
@@ -37,6 +37,15 @@ fn ioredis() {
 #[ignore = "needs the Python client; ./test installs it"]
 fn redis_py() {
     check(|port| Process::python("client.py", &[port]));
+}
+
+#[test]
+#[ignore = "needs the Node clients; ./test installs them"]
+fn node_clients_give_a_password() {
+    same_on_both_protected(|server| {
+        let port = server.port().to_string();
+        Process::node("clients/password.js", &[&port, PASSWORD]).finish()
+    });
 }
 
 fn check(start: impl Fn(&str) -> Process) {

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 /// The binary under test, if not the one built beside this test.
 const CAUCE_BIN: &str = "CAUCE_BIN";
 
@@ -23,20 +25,37 @@ impl Program {
     pub(crate) const ALL: [Program; 2] = [Program::RedisServer, Program::Cauce];
 
     /// Neither keeps anything: a restart begins empty on both.
-    fn command(self, port: u16) -> Command {
+    fn command(self, port: u16, doors: Option<&Doors>) -> Command {
         let port = port.to_string();
-        match self {
+        let (mut command, socket_flag) = match self {
             Program::RedisServer => {
                 let mut command = Command::new("redis-server");
                 command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-                command
+                (command, "--unixsocket")
             }
             Program::Cauce => {
                 let mut command = Command::new(cauce_binary());
                 command.args(["serve", "--memory", "--port", &port]);
-                command
+                (command, "--unix-socket")
             }
+        };
+        if let Some(doors) = doors {
+            command.args(["--requirepass", PASSWORD]).arg(socket_flag).arg(doors.socket());
         }
+        command
+    }
+}
+
+/// What a server with a password wants.
+pub(crate) const PASSWORD: &str = "hush";
+
+/// The other ways in: a password, and a Unix socket in a directory of its own.
+#[derive(Debug)]
+struct Doors(TempDir);
+
+impl Doors {
+    fn socket(&self) -> PathBuf {
+        self.0.path().join("server.sock")
     }
 }
 
@@ -45,20 +64,37 @@ impl Program {
 pub(crate) struct Server {
     program: Program,
     port: u16,
+    doors: Option<Doors>,
     child: Child,
 }
 
 impl Server {
     /// Starts the program on a free port and returns when it listens.
     pub(crate) fn start(program: Program) -> Server {
+        Server::start_with(program, None)
+    }
+
+    /// Starts the program with a password and a Unix socket.
+    pub(crate) fn start_protected(program: Program) -> Server {
+        Server::start_with(program, Some(Doors(tempfile::tempdir().expect("a temporary directory"))))
+    }
+
+    fn start_with(program: Program, doors: Option<Doors>) -> Server {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
         let port = free.local_addr().expect("a bound socket has an address").port();
         drop(free);
-        Server { program, port, child: start(program, port) }
+        let child = start(program, port, doors.as_ref());
+        Server { program, port, doors, child }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The Unix socket of a protected server.
+    pub(crate) fn socket(&self) -> String {
+        let doors = self.doors.as_ref().expect("started with a Unix socket");
+        doors.socket().display().to_string()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -68,7 +104,7 @@ impl Server {
     /// Kills the server (SIGKILL) and starts another, empty, on the same port.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        self.child = start(self.program, self.port);
+        self.child = start(self.program, self.port, self.doors.as_ref());
     }
 
     fn stop(&mut self) {
@@ -84,9 +120,9 @@ impl Drop for Server {
     }
 }
 
-fn start(program: Program, port: u16) -> Child {
+fn start(program: Program, port: u16, doors: Option<&Doors>) -> Child {
     let mut child = program
-        .command(port)
+        .command(port, doors)
         .current_dir(env::temp_dir())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

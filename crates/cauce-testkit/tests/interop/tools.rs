@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use crate::both::{Seen, same_on_both};
+use crate::both::{Seen, same_on_both, same_on_both_protected};
 use crate::process::Process;
-use crate::server::Server;
+use crate::server::{PASSWORD, Server};
 
 #[test]
 #[ignore = "needs redis-cli; ./test installs it"]
@@ -45,6 +45,36 @@ fn redis_cli_from_standard_input() {
         // The id, version and modules in the answer to HELLO are each server's own.
         seen.retain(|line| !line.chars().all(|c| c.is_ascii_digit() || c == '.') && !line.is_empty());
         seen.retain(|line| !["server", "redis", "version", "id", "modules"].contains(&line.as_str()));
+        seen
+    });
+}
+
+#[test]
+#[ignore = "needs redis-cli; ./test installs it"]
+fn redis_cli_password_and_unix_socket() {
+    same_on_both_protected(|server| {
+        let socket = server.socket();
+        let mut seen = Seen::new();
+        for way_in in [
+            &[][..],
+            &["-a", PASSWORD],
+            &["-3", "-a", PASSWORD],
+            &["--user", "default", "--pass", PASSWORD],
+            &["-a", "wrong"],
+            &["--user", "nobody", "--pass", PASSWORD],
+            &["-s", &socket],
+            &["-s", &socket, "-a", PASSWORD],
+        ] {
+            seen.extend(
+                run_redis_cli(server, &[&["--no-auth-warning"], way_in, &["ECHO", "inside"]].concat(), None)
+                    .0,
+            );
+        }
+        seen.extend(redis_cli(
+            server,
+            &["--no-auth-warning"],
+            Some("PING\nAUTH wrong\nHELLO 3\nAUTH default hush\nPING\n"),
+        ));
         seen
     });
 }
