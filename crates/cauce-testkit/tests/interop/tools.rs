@@ -42,9 +42,8 @@ fn redis_cli_from_standard_input() {
                     CLIENT SETNAME desk\nCLIENT GETNAME\nWATCH k\nUNWATCH\nDISCARD\nSUBSCRIBE\n";
     same_on_both(|server| {
         let mut seen = redis_cli(server, &[], Some(commands));
-        // The id, version and modules in the answer to HELLO are each server's own.
-        seen.retain(|line| !line.chars().all(|c| c.is_ascii_digit() || c == '.') && !line.is_empty());
-        seen.retain(|line| !["server", "redis", "version", "id", "modules"].contains(&line.as_str()));
+        // Id and version in the answer to HELLO are each server's own.
+        seen.retain(|line| !line.starts_with("id ") && !line.starts_with("version "));
         seen
     });
 }
@@ -73,7 +72,7 @@ fn redis_cli_password_and_unix_socket() {
         seen.extend(redis_cli(
             server,
             &["--no-auth-warning"],
-            Some("PING\nAUTH wrong\nHELLO 3\nAUTH default hush\nPING\n"),
+            Some("PING\nAUTH wrong\nAUTH default hush\nPING\n"),
         ));
         seen
     });
