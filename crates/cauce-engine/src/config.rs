@@ -3,6 +3,7 @@
 use crate::errors::{self, Error};
 use crate::glob;
 use crate::notify::NotifyClasses;
+use crate::stream::BlockLimits;
 
 /// What the engine is made with. Names and defaults are Redis's where Redis has the setting.
 #[derive(Debug, Clone)]
@@ -165,6 +166,15 @@ const fn changeable(name: &'static str, show: Show, change: Change) -> Parameter
 }
 
 impl Settings {
+    /// When a stream's block is full.
+    pub(crate) fn block_limits(&self) -> BlockLimits {
+        let clamp = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
+        BlockLimits {
+            max_entries: clamp(self.stream_node_max_entries),
+            max_bytes: clamp(self.stream_node_max_bytes),
+        }
+    }
+
     /// Names and values of the parameters that match any of the patterns.
     pub(crate) fn matching(&self, patterns: &[&[u8]]) -> Vec<(&'static str, String)> {
         let wanted = |parameter: &&Parameter| {

@@ -1,5 +1,7 @@
 //! Every error that the engine can answer, with Redis's exact text: the one list of them.
 
+pub(crate) mod stream;
+
 use std::borrow::Cow;
 
 /// An error reply: the whole text on the wire, beginning with its code (`ERR`, `WRONGTYPE`, ...).
@@ -97,6 +99,16 @@ pub(crate) fn unknown_command(args: &[&[u8]]) -> Error {
 pub(crate) fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
     let name = String::from_utf8_lossy(name.get(..128).unwrap_or(name));
     Error(format!("ERR unknown subcommand '{name}'. Try {} HELP.", container.to_uppercase()).into())
+}
+
+/// A subcommand with options that it does not take.
+pub(crate) fn subcommand_syntax(container: &str, name: &[u8]) -> Error {
+    let name = String::from_utf8_lossy(name.get(..128).unwrap_or(name));
+    let container = container.to_uppercase();
+    Error(
+        format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP.")
+            .into(),
+    )
 }
 
 pub(crate) fn subscriber_only(command: &str) -> Error {

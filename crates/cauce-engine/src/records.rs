@@ -6,9 +6,11 @@
 
 mod codec;
 mod effect;
+mod stream;
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use effect::Effect;
+pub(crate) use stream::StreamEffect;
 
 use crate::outputs::Position;
 

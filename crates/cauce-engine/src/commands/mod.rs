@@ -8,6 +8,7 @@ mod introspection;
 mod keys;
 mod pubsub;
 mod server;
+mod stream;
 mod strings;
 mod transactions;
 
@@ -24,6 +25,7 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     keys::COMMANDS,
     pubsub::COMMANDS,
     server::COMMANDS,
+    stream::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
 ];

@@ -2,7 +2,8 @@
 
 use super::Core;
 use crate::keyspace::{Database, Entry, Object};
-use crate::records::{Effect, ReplayError, Writer};
+use crate::records::{Effect, ReplayError, StreamEffect, Writer};
+use crate::stream::BlockLimits;
 use crate::time::Timestamp;
 
 impl Core {
@@ -10,9 +11,10 @@ impl Core {
     pub(super) fn replay(&mut self, record: &[u8]) -> Result<(), ReplayError> {
         let (index, key, effect) = Effect::decode(record)?;
         let position = self.position.advance();
+        let limits = self.settings.block_limits();
         let database = self.databases.get_mut(index).ok_or(ReplayError::Contradiction("no such database"))?;
         database.changed_at = position;
-        database.replay(key, &effect)?;
+        database.replay(key, &effect, limits)?;
         match database.slot(key) {
             Some(slot) => database.entry_mut(slot).position = position,
             None => database.removed_at = position,
@@ -49,7 +51,7 @@ fn dump_entry(entry: &Entry, bytes: &mut Vec<u8>) {
 }
 
 impl Database {
-    fn replay(&mut self, key: &[u8], effect: &Effect<'_>) -> Result<(), ReplayError> {
+    fn replay(&mut self, key: &[u8], effect: &Effect<'_>, limits: BlockLimits) -> Result<(), ReplayError> {
         match effect {
             Effect::SetString { value, expires_at } => {
                 let object = Object::String(value.to_vec());
@@ -75,6 +77,19 @@ impl Database {
                 self.rename(from, key);
             }
             Effect::Flush => self.clear(),
+            Effect::Stream(effect) => {
+                let slot = match (self.slot(key), effect) {
+                    (Some(slot), _) => slot,
+                    (None, StreamEffect::Create | StreamEffect::Append { .. }) => {
+                        self.insert(key, Object::Stream(Box::default()))
+                    }
+                    (None, _) => return Err(ReplayError::Contradiction("no such key")),
+                };
+                match &mut self.entry_mut(slot).object {
+                    Object::Stream(stream) => stream.replay(effect, limits)?,
+                    Object::String(_) => return Err(ReplayError::Contradiction("the key holds no stream")),
+                }
+            }
         }
         Ok(())
     }

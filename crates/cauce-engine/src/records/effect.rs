@@ -1,6 +1,6 @@
 //! The kinds of effect and their bytes.
 
-use super::{Reader, ReplayError, Writer};
+use super::{Reader, ReplayError, StreamEffect, Writer, stream};
 use crate::time::Timestamp;
 
 /// One change of one key.
@@ -16,6 +16,8 @@ pub(crate) enum Effect<'a> {
     RenameFrom { from: &'a [u8] },
     /// Every key of the database is gone. The key is empty.
     Flush,
+    /// The stream at this key changed.
+    Stream(StreamEffect<'a>),
 }
 
 const SET_STRING: u8 = 1;
@@ -30,6 +32,7 @@ impl<'a> Effect<'a> {
         match self {
             Self::SetString { .. } | Self::Remove | Self::RenameFrom { .. } | Self::Flush => true,
             Self::Expire { .. } => false,
+            Self::Stream(effect) => effect.wakes(),
         }
     }
 
@@ -41,6 +44,7 @@ impl<'a> Effect<'a> {
             | Self::Expire { .. }
             | Self::RenameFrom { .. }
             | Self::Flush => true,
+            Self::Stream(effect) => effect.breaks_watch(),
         }
     }
 
@@ -66,6 +70,10 @@ impl<'a> Effect<'a> {
                 out.text(from);
             }
             Self::Flush => begin(FLUSH),
+            Self::Stream(effect) => {
+                begin(effect.kind());
+                effect.encode(out);
+            }
         }
     }
 
@@ -84,6 +92,7 @@ impl<'a> Effect<'a> {
             EXPIRE => Self::Expire { at: reader.optional()?.map(Timestamp::from_micros) },
             RENAME_FROM => Self::RenameFrom { from: reader.text()? },
             FLUSH => Self::Flush,
+            stream::FIRST_KIND..=stream::LAST_KIND => Self::Stream(StreamEffect::decode(kind, &mut reader)?),
             unknown => return Err(ReplayError::UnknownKind(unknown)),
         };
         reader.finish()?;

@@ -1,10 +1,21 @@
-//! Streams: packed blocks of entries, consumer groups and their pending entries.
+//! Streams and consumer groups as plain data: entries in packed blocks, groups with their pending entries.
+//!
+//! Nothing here knows commands, replies or a clock. Every change is a method that takes concrete ids and times,
+//! which is also what replaying a log calls, so that the effects of a command, applied again in order, give the
+//! same state.
 
-/// A stream.
-#[derive(Debug, Default)]
-pub struct Stream {}
+mod block;
+mod entries;
+mod group;
+mod id;
+mod id_map;
+mod replay;
+mod state;
+mod varint;
 
-impl Stream {
-    /// Appends the stream's state in canonical form.
-    pub(crate) fn dump(&self, _bytes: &mut Vec<u8>) {}
-}
+pub use block::{BlockLimits, Entry, EntryFields, FieldPairs};
+pub use entries::{Counters, Entries, Range, RangeReverse, Trim};
+pub use group::{Consumer, ConsumerIndex, Group, Pending};
+pub use id::{IdBuffer, IntervalIdError, InvalidStreamId, NewId, NewIdError, StreamId};
+pub use id_map::IdMap;
+pub use state::Stream;

@@ -1,0 +1,144 @@
+//! Arguments that several commands read alike.
+
+use crate::commands::{arg, integer, is};
+use crate::config::Settings;
+use crate::errors::{self, Error, stream as texts};
+use crate::stream::{Entries, IntervalIdError, StreamId, Trim};
+
+/// A strict id: no `-`, `+` or `(`; `ms` alone means `ms-0`.
+pub(super) fn strict_id(text: &[u8]) -> Result<StreamId, Error> {
+    StreamId::parse(text, 0).map_err(|_| texts::INVALID_ID)
+}
+
+/// Ids that must all be read before anything is changed.
+pub(super) fn strict_ids(texts: &[&[u8]]) -> Result<Vec<StreamId>, Error> {
+    texts.iter().map(|text| strict_id(text)).collect()
+}
+
+/// The first id of an interval.
+pub(super) fn interval_start(text: &[u8]) -> Result<StreamId, Error> {
+    StreamId::parse_interval_start(text).map_err(|error| match error {
+        IntervalIdError::Invalid => texts::INVALID_ID,
+        IntervalIdError::Empty => texts::INVALID_START,
+    })
+}
+
+/// The last id of an interval.
+pub(super) fn interval_end(text: &[u8]) -> Result<StreamId, Error> {
+    StreamId::parse_interval_end(text).map_err(|error| match error {
+        IntervalIdError::Invalid => texts::INVALID_ID,
+        IntervalIdError::Empty => texts::INVALID_END,
+    })
+}
+
+/// The options that come before XADD's id or make up XTRIM.
+#[derive(Debug, Default)]
+pub(super) struct AddOrTrim {
+    pub(super) trim: Option<TrimRequest>,
+    pub(super) nomkstream: bool,
+    /// Where the first argument is that is no option; the end, if there is none.
+    pub(super) end: usize,
+}
+
+/// What `MAXLEN` or `MINID` with their modifiers ask for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TrimRequest {
+    to: Trim,
+    approximate: bool,
+    /// Entries at most; 0 for no limit.
+    limit: u64,
+}
+
+/// Which of the two commands is read: XADD's options end with the first argument that is none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OptionsOf {
+    Xadd,
+    Xtrim,
+}
+
+impl AddOrTrim {
+    /// Reads the options from the third argument on.
+    pub(super) fn parse(args: &[&[u8]], of: OptionsOf, settings: &Settings) -> Result<Self, Error> {
+        let mut parsed = Self::default();
+        let mut limit = None;
+        let mut at = 2;
+        while at < args.len() {
+            let (option, more) = (arg(args, at), args.len() - at - 1);
+            // The most frequent XADD names no option.
+            if of == OptionsOf::Xadd && option == b"*" {
+                break;
+            } else if more > 0 && (is(option, "MAXLEN") || is(option, "MINID")) {
+                if parsed.trim.is_some() {
+                    return Err(texts::MAXLEN_AND_MINID);
+                }
+                at += parsed.parse_strategy(args, at)?;
+            } else if more > 0 && is(option, "LIMIT") {
+                let value = integer(arg(args, at + 1))?;
+                limit = Some(u64::try_from(value).map_err(|_| texts::NEGATIVE_LIMIT)?);
+                at += 2;
+            } else if of == OptionsOf::Xadd && is(option, "NOMKSTREAM") {
+                parsed.nomkstream = true;
+                at += 1;
+            } else if of == OptionsOf::Xadd {
+                break;
+            } else {
+                return Err(errors::SYNTAX);
+            }
+        }
+        parsed.end = at;
+        parsed.apply_limit(limit, of, settings)?;
+        Ok(parsed)
+    }
+
+    /// Reads `MAXLEN|MINID [=|~] threshold` at `at`, and says how many arguments that were.
+    fn parse_strategy(&mut self, args: &[&[u8]], at: usize) -> Result<usize, Error> {
+        let more = args.len() - at - 1;
+        let (len, approximate) = match arg(args, at + 1) {
+            b"~" if more >= 2 => (3, true),
+            b"=" if more >= 2 => (3, false),
+            _ => (2, false),
+        };
+        let threshold = arg(args, at + len - 1);
+        let to = if is(arg(args, at), "MAXLEN") {
+            let max = integer(threshold)?;
+            Trim::MaxLen(u64::try_from(max).map_err(|_| texts::NEGATIVE_MAXLEN)?)
+        } else {
+            Trim::MinId(strict_id(threshold)?)
+        };
+        self.trim = Some(TrimRequest { to, approximate, limit: 0 });
+        Ok(len)
+    }
+
+    fn apply_limit(&mut self, limit: Option<u64>, of: OptionsOf, settings: &Settings) -> Result<(), Error> {
+        if limit.is_some_and(|limit| limit > 0) && self.trim.is_none() {
+            return Err(texts::LIMIT_WITHOUT_STRATEGY);
+        }
+        if of == OptionsOf::Xtrim && self.trim.is_none() {
+            return Err(texts::TRIM_WITHOUT_STRATEGY);
+        }
+        match (&mut self.trim, limit) {
+            (Some(trim), Some(limit)) if trim.approximate => trim.limit = limit,
+            (_, Some(_)) => return Err(texts::LIMIT_WITHOUT_APPROXIMATION),
+            (Some(trim), None) if trim.approximate => trim.limit = default_limit(settings),
+            (_, None) => {}
+        }
+        Ok(())
+    }
+}
+
+impl TrimRequest {
+    /// Trims, and says how many entries left.
+    pub(super) fn apply(self, entries: &mut Entries) -> u64 {
+        if self.approximate { entries.trim_approximately(self.to, self.limit) } else { entries.trim(self.to) }
+    }
+}
+
+/// Trimming must not take long where nobody said how much: a hundred blocks.
+fn default_limit(settings: &Settings) -> u64 {
+    const WHEN_BLOCKS_ARE_UNLIMITED: u64 = 10_000;
+    const MAX: u64 = 1_000_000;
+    match settings.stream_node_max_entries {
+        0 => WHEN_BLOCKS_ARE_UNLIMITED,
+        entries => (entries as u64).saturating_mul(100).min(MAX),
+    }
+}

@@ -1,0 +1,642 @@
+//! A packed run of entries.
+//!
+//! The first entry of a block is its *master*: the others are written as what differs from it. Entries of a
+//! stream mostly have the same field names and often some of the same values, so most of them cost little more
+//! than the bytes that are new.
+//!
+//! # Encoding
+//!
+//! The bytes of a block say all there is to know about its entries but which of them were deleted. All integers
+//! that are not drawn with a size are varints.
+//!
+//! ```text
+//! block   := version (1 byte, = 1)  master  entry*
+//! master  := ms (8 bytes, little endian)  seq (8 bytes, little endian)  n  (string string){n}    name, value
+//! string  := length  bytes
+//! entry   := length of the rest  time  seq  (shared | own)
+//! time    := (entry.ms - master.ms) << 1 | (1 if own, 0 if shared)
+//! seq     := entry.seq - master.seq if entry.ms = master.ms, else entry.seq
+//! shared  := differs (one bit per field of the master, at most 64, in whole bytes, low bits first)
+//!            string*                                   the values whose bit is set, and all after the 64th
+//! own     := n  (string string){n}                     name, value: the names are not the master's
+//! ```
+//!
+//! The master is there twice: as the pattern, and as the first entry, where it costs four bytes. Its pattern
+//! stays when the entry itself is deleted.
+
+use super::{StreamId, varint};
+
+const VERSION: u8 = 1;
+/// Where the master's field count is.
+const MASTER_FIELDS: usize = 17;
+/// How many fields the bitmap of a shared entry covers.
+const BITMAP_FIELDS: usize = 64;
+/// No block grows beyond this, however the limits are set: offsets within it stay below 2^32.
+const BYTES_MAX: usize = 1 << 30;
+/// Milliseconds from the master to the last entry: leaves room for the flag bit.
+const SPAN_MS_MAX: u64 = 1 << 62;
+
+/// When a block is full. Redis: `stream-node-max-entries` and `stream-node-max-bytes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockLimits {
+    /// Entries per block, deleted ones included; 0 for no limit.
+    pub max_entries: u32,
+    /// Encoded bytes per block; 0 for no limit but the block's own of 1 GiB. The entry that crosses it is in.
+    pub max_bytes: u32,
+}
+
+impl Default for BlockLimits {
+    fn default() -> Self {
+        Self { max_entries: 100, max_bytes: 4096 }
+    }
+}
+
+impl BlockLimits {
+    fn entries(self) -> u32 {
+        if self.max_entries == 0 { u32::MAX } else { self.max_entries }
+    }
+
+    pub(super) fn bytes(self) -> usize {
+        if self.max_bytes == 0 { BYTES_MAX } else { (self.max_bytes as usize).min(BYTES_MAX) }
+    }
+}
+
+/// The fields of an entry to be added: pairs of name and value, walked more than once.
+pub trait FieldPairs<'f>: Iterator<Item = (&'f [u8], &'f [u8])> + Clone {}
+
+impl<'f, I: Iterator<Item = (&'f [u8], &'f [u8])> + Clone> FieldPairs<'f> for I {}
+
+/// A run of entries in ascending order of ids. Grows at its end until it is sealed; from then on only deletions
+/// change it, and those are kept beside the bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    bytes: Vec<u8>,
+    /// One bit per entry, set when it is deleted; words that were never needed are not there.
+    deleted: Vec<u64>,
+    /// The id of the master entry.
+    first_id: StreamId,
+    /// The id of the last entry, deleted or not.
+    last_id: StreamId,
+    /// The first entry that is not deleted. Past the end when none is left.
+    head: Position,
+    /// Entries, deleted ones included.
+    entries: u32,
+    /// Entries that are not deleted.
+    live: u32,
+    sealed: bool,
+}
+
+/// A place in a block where an entry begins, or its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    offset: u32,
+    index: u32,
+}
+
+/// What the beginning of an entry says.
+struct Head {
+    id: StreamId,
+    own_names: bool,
+    /// Where its fields begin.
+    body: usize,
+    /// Where the next entry begins.
+    end: usize,
+}
+
+/// How an entry's fields are best written, and in how many bytes.
+enum Plan {
+    Shared { differs: u64, len: usize },
+    Own { fields: u64, len: usize },
+}
+
+impl Block {
+    /// A block that begins with this entry. `capacity` is a guess at the bytes it will hold.
+    pub(super) fn new<'f>(id: StreamId, fields: impl FieldPairs<'f>, capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&id.ms.to_le_bytes());
+        bytes.extend_from_slice(&id.seq.to_le_bytes());
+        assert_eq!(bytes.len(), MASTER_FIELDS);
+        push_fields(&mut bytes, fields.clone().count() as u64, fields.clone());
+        let head = Position { offset: offset(bytes.len()), index: 0 };
+        let mut block = Self {
+            bytes,
+            deleted: Vec::new(),
+            first_id: id,
+            last_id: id,
+            head,
+            entries: 0,
+            live: 0,
+            sealed: false,
+        };
+        block.push(id, fields);
+        block
+    }
+
+    /// Adds an entry at the end. The block must [accept](Self::accepts) it.
+    pub(super) fn append<'f>(&mut self, id: StreamId, fields: impl FieldPairs<'f>) {
+        assert!(self.accepts(id), "{id} does not belong at the end of this block");
+        self.push(id, fields);
+        self.last_id = id;
+    }
+
+    /// Seals the block if it is full under `limits`.
+    pub(super) fn seal_if_full(&mut self, limits: BlockLimits) {
+        if !self.sealed && (self.entries >= limits.entries() || self.bytes.len() >= limits.bytes()) {
+            self.sealed = true;
+            self.bytes.shrink_to_fit();
+        }
+    }
+
+    /// Marks the entry at `position` as deleted. It must not be already.
+    pub(super) fn delete(&mut self, position: Position) {
+        let (word, bit) = bit_of(position.index);
+        if self.deleted.len() <= word {
+            self.deleted.resize(word + 1, 0);
+        }
+        assert_eq!(self.deleted[word] & bit, 0, "an entry is deleted once");
+        self.deleted[word] |= bit;
+        self.live -= 1;
+        if position == self.head {
+            self.head = self.skip_deleted(self.head);
+        }
+        assert_eq!(
+            self.live == 0,
+            self.head == self.end(),
+            "a block without entries has its head at its end"
+        );
+    }
+
+    /// Whether an entry with this id can be added at the end.
+    pub(super) fn accepts(&self, id: StreamId) -> bool {
+        !self.sealed && id > self.last_id && id.ms - self.first_id.ms < SPAN_MS_MAX
+    }
+
+    pub(super) fn first_id(&self) -> StreamId {
+        self.first_id
+    }
+
+    pub(super) fn last_id(&self) -> StreamId {
+        self.last_id
+    }
+
+    /// How many entries are not deleted.
+    pub(super) fn live(&self) -> u64 {
+        u64::from(self.live)
+    }
+
+    /// How many bytes the entries take, deleted ones included.
+    pub(super) fn encoded_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The place of the first entry that is not deleted.
+    pub(super) fn head(&self) -> Position {
+        self.head
+    }
+
+    /// The place of the first entry with an id of at least `id` that is not deleted, or the end.
+    pub(super) fn seek(&self, id: StreamId) -> Position {
+        let mut position = self.head;
+        while (position.offset as usize) < self.bytes.len() {
+            let head = self.read_head(position);
+            if head.id >= id && !self.is_deleted(position.index) {
+                break;
+            }
+            position = position.following(&head);
+        }
+        position
+    }
+
+    /// The entry at `position`, which is not deleted, and the place of the next one that is not.
+    pub(super) fn entry_at(&self, position: Position) -> Option<(Entry<'_>, Position)> {
+        if position.offset as usize >= self.bytes.len() {
+            return None;
+        }
+        let head = self.read_head(position);
+        debug_assert!(!self.is_deleted(position.index), "positions are given of entries that are there");
+        let entry = Entry {
+            id: head.id,
+            own_names: head.own_names,
+            master: self.bytes.get(MASTER_FIELDS..).expect("a block has a master"),
+            body: &self.bytes[head.body..head.end],
+        };
+        Some((entry, self.skip_deleted(position.following(&head))))
+    }
+
+    /// The id of the entry at `position`.
+    pub(super) fn id_at(&self, position: Position) -> Option<StreamId> {
+        ((position.offset as usize) < self.bytes.len()).then(|| self.read_head(position).id)
+    }
+
+    /// Puts the places of all entries that are not deleted into `positions`, in order.
+    pub(super) fn index(&self, positions: &mut Vec<Position>) {
+        positions.clear();
+        let mut position = self.head;
+        while (position.offset as usize) < self.bytes.len() {
+            positions.push(position);
+            let head = self.read_head(position);
+            position = self.skip_deleted(position.following(&head));
+        }
+        assert_eq!(positions.len(), self.live as usize);
+    }
+
+    /// How many entries from `position` on have an id of at most `end`; stops counting at `limit`.
+    pub(super) fn count_until(&self, mut position: Position, end: StreamId, limit: u64) -> u64 {
+        if position == self.head && self.last_id <= end {
+            return self.live().min(limit);
+        }
+        let mut count = 0;
+        while count < limit && (position.offset as usize) < self.bytes.len() {
+            let head = self.read_head(position);
+            if head.id > end {
+                break;
+            }
+            count += 1;
+            position = self.skip_deleted(position.following(&head));
+        }
+        count
+    }
+
+    fn push<'f>(&mut self, id: StreamId, fields: impl FieldPairs<'f>) {
+        let plan = self.plan(fields.clone());
+        let start = self.bytes.len();
+        let (own, body_len) = match plan {
+            Plan::Shared { len, .. } => (0, len),
+            Plan::Own { len, .. } => (1, len),
+        };
+        let time = (id.ms - self.first_id.ms) << 1 | own;
+        let seq = if id.ms == self.first_id.ms { id.seq - self.first_id.seq } else { id.seq };
+        let len = varint::len(time) + varint::len(seq) + body_len;
+        let whole = varint::len(len as u64) + len;
+        self.bytes.reserve(whole);
+        varint::push(&mut self.bytes, len as u64);
+        varint::push(&mut self.bytes, time);
+        varint::push(&mut self.bytes, seq);
+        match plan {
+            Plan::Shared { differs, .. } => self.push_differing(differs, fields),
+            Plan::Own { fields: count, .. } => push_fields(&mut self.bytes, count, fields),
+        }
+        assert_eq!(self.bytes.len(), start + whole, "an entry is as long as it says");
+        self.entries += 1;
+        self.live += 1;
+    }
+
+    fn push_differing<'f>(&mut self, differs: u64, fields: impl FieldPairs<'f>) {
+        let count = varint::read(&self.bytes, &mut { MASTER_FIELDS });
+        self.bytes.extend_from_slice(&differs.to_le_bytes()[..bitmap_len(count)]);
+        for (index, (_, value)) in fields.enumerate() {
+            if index >= BITMAP_FIELDS || differs >> index & 1 == 1 {
+                push_string(&mut self.bytes, value);
+            }
+        }
+    }
+
+    /// Compares the fields with the master's.
+    fn plan<'f>(&self, fields: impl FieldPairs<'f>) -> Plan {
+        self.plan_shared(fields.clone()).unwrap_or_else(|| {
+            let (count, len) = fields.fold((0, 0), |(count, len), (name, value)| {
+                (count + 1, len + string_len(name) + string_len(value))
+            });
+            Plan::Own { fields: count, len: varint::len(count) + len }
+        })
+    }
+
+    /// A plan that leaves out the names, if they are the master's.
+    fn plan_shared<'f>(&self, mut fields: impl FieldPairs<'f>) -> Option<Plan> {
+        let mut offset = MASTER_FIELDS;
+        let count = varint::read(&self.bytes, &mut offset);
+        let (mut differs, mut len) = (0, bitmap_len(count));
+        for index in 0..count as usize {
+            let (name, value) = fields.next()?;
+            if name != read_string(&self.bytes, &mut offset) {
+                return None;
+            }
+            let same = value == read_string(&self.bytes, &mut offset);
+            if index >= BITMAP_FIELDS {
+                len += string_len(value);
+            } else if !same {
+                differs |= 1 << index;
+                len += string_len(value);
+            }
+        }
+        fields.next().is_none().then_some(Plan::Shared { differs, len })
+    }
+
+    #[inline]
+    fn read_head(&self, position: Position) -> Head {
+        let mut offset = position.offset as usize;
+        let len = varint::read(&self.bytes, &mut offset) as usize;
+        let end = offset + len;
+        let time = varint::read(&self.bytes, &mut offset);
+        let seq = varint::read(&self.bytes, &mut offset);
+        let span_ms = time >> 1;
+        let id = if span_ms == 0 {
+            StreamId::new(self.first_id.ms, self.first_id.seq + seq)
+        } else {
+            StreamId::new(self.first_id.ms + span_ms, seq)
+        };
+        Head { id, own_names: time & 1 == 1, body: offset, end }
+    }
+
+    #[inline]
+    fn skip_deleted(&self, mut position: Position) -> Position {
+        if self.deleted.is_empty() {
+            return position;
+        }
+        while (position.offset as usize) < self.bytes.len() && self.is_deleted(position.index) {
+            let mut offset = position.offset as usize;
+            let len = varint::read(&self.bytes, &mut offset) as usize;
+            position = Position { offset: self::offset(offset + len), index: position.index + 1 };
+        }
+        position
+    }
+
+    fn is_deleted(&self, index: u32) -> bool {
+        let (word, bit) = bit_of(index);
+        self.deleted.get(word).is_some_and(|deleted| deleted & bit != 0)
+    }
+
+    fn end(&self) -> Position {
+        Position { offset: offset(self.bytes.len()), index: self.entries }
+    }
+}
+
+impl Position {
+    /// Stands for the place in a block that there is not.
+    pub(super) const NONE: Self = Self { offset: u32::MAX, index: u32::MAX };
+
+    fn following(self, head: &Head) -> Self {
+        Self { offset: offset(head.end), index: self.index + 1 }
+    }
+}
+
+/// An entry as it is read: its id and its fields, borrowed from the stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    id: StreamId,
+    own_names: bool,
+    /// The block's bytes from the master's field count on.
+    master: &'a [u8],
+    /// The entry's own bytes after its id.
+    body: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// The entry's id.
+    #[must_use]
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// The pairs of field name and value, in the order in which they were added.
+    #[must_use]
+    pub fn fields(&self) -> EntryFields<'a> {
+        let (mut master_offset, mut body_offset) = (0, 0);
+        let master_fields = varint::read(self.master, &mut master_offset);
+        let (remaining, differs) = if self.own_names {
+            (varint::read(self.body, &mut body_offset), 0)
+        } else {
+            body_offset = bitmap_len(master_fields);
+            let mut differs = [0; 8];
+            differs[..body_offset].copy_from_slice(&self.body[..body_offset]);
+            (master_fields, u64::from_le_bytes(differs))
+        };
+        EntryFields {
+            master: (!self.own_names).then_some(&self.master[master_offset..]),
+            body: &self.body[body_offset..],
+            differs,
+            index: 0,
+            remaining: remaining as usize,
+        }
+    }
+}
+
+/// The fields of an [`Entry`].
+#[derive(Debug, Clone)]
+pub struct EntryFields<'a> {
+    /// The master's fields that are still to come, if the entry shares their names.
+    master: Option<&'a [u8]>,
+    body: &'a [u8],
+    differs: u64,
+    index: usize,
+    remaining: usize,
+}
+
+impl<'a> Iterator for EntryFields<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.remaining = self.remaining.checked_sub(1)?;
+        let Some(master) = &mut self.master else {
+            return Some((take_string(&mut self.body), take_string(&mut self.body)));
+        };
+        let (name, master_value) = (take_string(master), take_string(master));
+        let differs = self.index >= BITMAP_FIELDS || self.differs >> self.index & 1 == 1;
+        self.index += 1;
+        Some((name, if differs { take_string(&mut self.body) } else { master_value }))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.remaining, Some(self.remaining))
+    }
+}
+
+impl ExactSizeIterator for EntryFields<'_> {}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at)
+        .expect("a block is smaller than 4 GiB: it is sealed at 1 GiB and an entry is at most 1 GiB")
+}
+
+fn bit_of(index: u32) -> (usize, u64) {
+    ((index / 64) as usize, 1 << (index % 64))
+}
+
+/// Bytes of the bitmap of a shared entry when the master has `fields` fields.
+fn bitmap_len(fields: u64) -> usize {
+    (fields as usize).min(BITMAP_FIELDS).div_ceil(8)
+}
+
+fn string_len(string: &[u8]) -> usize {
+    varint::len(string.len() as u64) + string.len()
+}
+
+fn push_string(bytes: &mut Vec<u8>, string: &[u8]) {
+    varint::push(bytes, string.len() as u64);
+    bytes.extend_from_slice(string);
+}
+
+fn push_fields<'f>(bytes: &mut Vec<u8>, count: u64, fields: impl FieldPairs<'f>) {
+    varint::push(bytes, count);
+    for (name, value) in fields {
+        push_string(bytes, name);
+        push_string(bytes, value);
+    }
+}
+
+fn read_string<'a>(bytes: &'a [u8], offset: &mut usize) -> &'a [u8] {
+    let len = varint::read(bytes, offset) as usize;
+    let string = &bytes[*offset..*offset + len];
+    *offset += len;
+    string
+}
+
+#[inline]
+fn take_string<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
+    let mut offset = 0;
+    let string = read_string(bytes, &mut offset);
+    *bytes = &bytes[offset..];
+    string
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn pairs(fields: &[(Vec<u8>, Vec<u8>)]) -> impl FieldPairs<'_> {
+        fields.iter().map(|(name, value)| (&name[..], &value[..]))
+    }
+
+    fn text(fields: &[(&str, &str)]) -> Fields {
+        fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    }
+
+    fn block_of(entries: &[(StreamId, Fields)]) -> Block {
+        let mut block = Block::new(entries[0].0, pairs(&entries[0].1), 0);
+        for (id, fields) in &entries[1..] {
+            block.append(*id, pairs(fields));
+        }
+        block
+    }
+
+    fn read_all(block: &Block) -> Vec<(StreamId, Fields)> {
+        let (mut read, mut position) = (Vec::new(), block.head());
+        while let Some((entry, next)) = block.entry_at(position) {
+            assert_eq!(entry.fields().len(), entry.fields().count());
+            let fields = entry.fields().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+            read.push((entry.id(), fields));
+            position = next;
+        }
+        read
+    }
+
+    fn check(entries: &[(StreamId, Fields)]) {
+        let block = block_of(entries);
+        assert_eq!(read_all(&block), entries);
+        assert_eq!((block.first_id(), block.last_id()), (entries[0].0, entries[entries.len() - 1].0));
+        assert_eq!(block.live(), entries.len() as u64);
+    }
+
+    #[test]
+    fn entries_of_any_shape_are_read_as_they_were_added() {
+        let id = StreamId::new;
+        let same = text(&[("action", "made"), ("key", "1")]);
+        check(&[(id(5, 5), same.clone())]);
+        check(&[
+            (id(5, 5), same.clone()),
+            (id(5, 6), text(&[("action", "made"), ("key", "2")])),
+            (id(5, 900), text(&[("action", "made")])),
+            (id(6, 1), text(&[("action", "made"), ("key", "1"), ("more", "x")])),
+            (id(7, u64::MAX), text(&[("key", "1"), ("action", "made")])),
+            (id(5 + (1 << 62) - 1, 0), text(&[("action", ""), ("", "1")])),
+        ]);
+        check(&[(StreamId::new(0, 1), text(&[("", "")])), (StreamId::new(0, u64::MAX), text(&[("", "")]))]);
+    }
+
+    #[test]
+    fn fields_beyond_the_bitmap_are_kept_whole() {
+        let wide = |changed: usize| -> Fields {
+            (0..130).map(|n| (vec![n as u8], vec![if n == changed { 1 } else { 0 }; 3])).collect()
+        };
+        check(&[
+            (StreamId::new(1, 0), wide(200)),
+            (StreamId::new(2, 0), wide(63)),
+            (StreamId::new(3, 0), wide(64)),
+        ]);
+    }
+
+    #[test]
+    fn an_entry_like_the_master_costs_little_more_than_what_is_new() {
+        let fields = |n: usize| {
+            text(&[
+                ("action", "order.created"),
+                ("key_1", &format!("{n:08}")),
+                ("key_2", "b"),
+                ("key_3", "c"),
+            ])
+        };
+        let mut block = Block::new(StreamId::new(1_700_000_000_000, 0), pairs(&fields(0)), 0);
+        let before = block.encoded_len();
+        for n in 1..100 {
+            block.append(StreamId::new(1_700_000_000_000 + n as u64, 0), pairs(&fields(n)));
+        }
+        let per_entry = (block.encoded_len() - before).div_ceil(99);
+        assert!(per_entry <= 14, "{per_entry} bytes for 8 new ones");
+    }
+
+    #[test]
+    fn a_block_is_sealed_by_either_limit_and_then_takes_no_more() {
+        let fields = text(&[("name", "0123456789")]);
+        let sealed_at = |max_entries, max_bytes| {
+            let mut block = Block::new(StreamId::new(1, 0), pairs(&fields), 0);
+            (2..1000)
+                .find(|&ms| {
+                    block.seal_if_full(BlockLimits { max_entries, max_bytes });
+                    let open = block.accepts(StreamId::new(ms, 0));
+                    if open {
+                        block.append(StreamId::new(ms, 0), pairs(&fields));
+                    }
+                    !open
+                })
+                .map(|_| block.entries)
+        };
+        assert_eq!(sealed_at(10, 0), Some(10));
+        assert_eq!(sealed_at(1, 1), Some(1));
+        assert_eq!(sealed_at(0, 0), None);
+        // The pattern takes 34 bytes, each entry 4 (one more where the milliseconds need two bytes).
+        assert_eq!(sealed_at(0, 74), Some(10));
+    }
+
+    #[test]
+    fn ids_too_far_from_the_master_do_not_fit() {
+        let block = Block::new(StreamId::new(10, 5), pairs(&text(&[("f", "v")])), 0);
+        assert!(block.accepts(StreamId::new(10, 6)));
+        assert!(!block.accepts(StreamId::new(10, 5)));
+        assert!(!block.accepts(StreamId::new(9, 6)));
+        assert!(block.accepts(StreamId::new(9 + (1 << 62), 0)));
+        assert!(!block.accepts(StreamId::new(10 + (1 << 62), 0)));
+    }
+
+    #[test]
+    fn deleted_entries_are_passed_over_everywhere() {
+        let entries: Vec<_> = (1..=200).map(|ms| (StreamId::new(ms, 0), text(&[("f", "v")]))).collect();
+        let mut block = block_of(&entries);
+        let mut left = entries;
+        // From the front, the back, the middle; across words of the map.
+        for ms in [1, 2, 200, 64, 65, 66, 128, 129, 3] {
+            let id = StreamId::new(ms, 0);
+            let position = block.seek(id);
+            assert_eq!(block.id_at(position), Some(id));
+            block.delete(position);
+            left.retain(|(other, _)| *other != id);
+            assert_eq!(read_all(&block), left);
+            assert_eq!(block.live(), left.len() as u64);
+            assert_ne!(block.id_at(block.seek(id)), Some(id));
+        }
+        let mut positions = Vec::new();
+        block.index(&mut positions);
+        let ids: Vec<_> = positions.iter().filter_map(|&position| block.id_at(position)).collect();
+        assert_eq!(ids, left.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+        let count = |start, end, limit| {
+            block.count_until(block.seek(StreamId::new(start, 0)), StreamId::new(end, 0), limit)
+        };
+        assert_eq!(count(0, 500, 500), left.len() as u64);
+        assert_eq!(count(0, 500, 7), 7);
+        assert_eq!(count(60, 70, 500), 8);
+        assert_eq!(count(300, 500, 500), 0);
+    }
+}

@@ -1,0 +1,506 @@
+//! The entries of a stream: a queue of packed blocks, and the numbers that describe it.
+
+use std::collections::VecDeque;
+
+use super::StreamId;
+use super::block::{Block, BlockLimits, Entry, FieldPairs, Position};
+
+/// The numbers kept of a stream's entries. Groups reckon their progress with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Entries in the stream now.
+    pub length: u64,
+    /// The id of the first entry in the stream; [`StreamId::MIN`] when it has none.
+    pub first_id: StreamId,
+    /// The id that the next entry must be greater than: that of the last entry ever added, or set by XSETID.
+    pub last_id: StreamId,
+    /// The greatest id ever deleted by XDEL. Trimming does not count.
+    pub max_deleted_id: StreamId,
+    /// Entries ever added. Never falls, but when set by XSETID.
+    pub entries_added: u64,
+}
+
+/// How much of the beginning of a stream is trimmed away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trim {
+    /// Leave at most so many entries, the newest.
+    MaxLen(u64),
+    /// Leave the entries with at least this id.
+    MinId(StreamId),
+}
+
+/// The entries of one stream, in order of their ids.
+///
+/// Entries are added at the end, and leave from the front (trimming) or from anywhere (deletion). A block is
+/// freed when its last entry leaves.
+#[derive(Debug, Clone, Default)]
+pub struct Entries {
+    /// In ascending order. Only the last may be unsealed; none is without entries.
+    blocks: VecDeque<Block>,
+    counters: Counters,
+}
+
+impl Entries {
+    /// Adds an entry. `id` must be greater than [`Counters::last_id`].
+    pub fn append<'f>(&mut self, id: StreamId, fields: impl FieldPairs<'f>, limits: BlockLimits) {
+        assert!(id > self.counters.last_id, "{id} is not greater than {}", self.counters.last_id);
+        match self.blocks.back_mut() {
+            Some(tail) if tail.accepts(id) => tail.append(id, fields),
+            // XSETID may have moved the last id below that of a deleted entry that the tail still holds: the
+            // tail does not accept the id then either.
+            tail => {
+                let capacity = tail.map_or(0, |tail| tail.encoded_len().min(limits.bytes()));
+                self.blocks.push_back(Block::new(id, fields, capacity));
+            }
+        }
+        self.blocks.back_mut().expect("an entry was added to the last block").seal_if_full(limits);
+        if self.counters.length == 0 {
+            self.counters.first_id = id;
+        }
+        self.counters.length += 1;
+        self.counters.entries_added += 1;
+        self.counters.last_id = id;
+    }
+
+    /// Deletes an entry, and says whether it was there.
+    pub fn delete(&mut self, id: StreamId) -> bool {
+        let Some((block, position)) = self.find(id) else { return false };
+        self.delete_at(block, position);
+        self.counters.max_deleted_id = self.counters.max_deleted_id.max(id);
+        self.refresh_first_id();
+        true
+    }
+
+    /// Trims exactly, and says how many entries left.
+    pub fn trim(&mut self, trim: Trim) -> u64 {
+        let mut trimmed = self.trim_blocks(trim, 0);
+        while let Some(block) = self.blocks.front() {
+            let gone = match trim {
+                Trim::MaxLen(max) => self.counters.length > max,
+                Trim::MinId(min) => block.id_at(block.head()).is_some_and(|id| id < min),
+            };
+            if !gone {
+                break;
+            }
+            let head = block.head();
+            self.delete_at(0, head);
+            trimmed += 1;
+        }
+        self.refresh_first_id();
+        trimmed
+    }
+
+    /// Trims whole blocks only, and at most `limit` entries (0: no limit), and says how many entries left.
+    pub fn trim_approximately(&mut self, trim: Trim, limit: u64) -> u64 {
+        let trimmed = self.trim_blocks(trim, limit);
+        self.refresh_first_id();
+        trimmed
+    }
+
+    /// Sets what XSETID sets, which must be [acceptable](Self::accepts_last_id).
+    pub fn set_last_id(
+        &mut self,
+        last_id: StreamId,
+        entries_added: Option<u64>,
+        max_deleted_id: Option<StreamId>,
+    ) {
+        assert!(self.accepts_last_id(last_id, entries_added, max_deleted_id));
+        self.counters.last_id = last_id;
+        self.counters.entries_added = entries_added.unwrap_or(self.counters.entries_added);
+        self.counters.max_deleted_id = max_deleted_id.unwrap_or(self.counters.max_deleted_id);
+    }
+
+    /// Whether the numbers could be those of a stream with these entries: no entry and no deleted id is behind
+    /// the last id, and no fewer were added than there are.
+    #[must_use]
+    pub fn accepts_last_id(
+        &self,
+        last_id: StreamId,
+        entries_added: Option<u64>,
+        max_deleted_id: Option<StreamId>,
+    ) -> bool {
+        self.last().is_none_or(|last| last.id() <= last_id)
+            && entries_added.is_none_or(|added| added >= self.counters.length)
+            && max_deleted_id.is_none_or(|deleted| deleted <= last_id)
+    }
+
+    /// The numbers kept of the entries.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.counters.length
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counters.length == 0
+    }
+
+    /// How many blocks hold the entries.
+    #[must_use]
+    pub fn block_count(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether an entry with this id is there.
+    #[must_use]
+    pub fn contains(&self, id: StreamId) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// The entry with this id.
+    #[must_use]
+    pub fn entry(&self, id: StreamId) -> Option<Entry<'_>> {
+        let (block, position) = self.find(id)?;
+        self.blocks[block].entry_at(position).map(|(entry, _)| entry)
+    }
+
+    /// The first entry.
+    #[must_use]
+    pub fn first(&self) -> Option<Entry<'_>> {
+        let block = self.blocks.front()?;
+        block.entry_at(block.head()).map(|(entry, _)| entry)
+    }
+
+    /// The last entry.
+    #[must_use]
+    pub fn last(&self) -> Option<Entry<'_>> {
+        self.range_reverse(StreamId::MIN, StreamId::MAX).next()
+    }
+
+    /// The entries from `start` to `end`, both included, oldest first. Allocates nothing.
+    #[must_use]
+    pub fn range(&self, start: StreamId, end: StreamId) -> Range<'_> {
+        let (block, position) = self.seek(start);
+        Range { entries: self, block, position, end }
+    }
+
+    /// The entries from `start` to `end`, both included, newest first.
+    #[must_use]
+    pub fn range_reverse(&self, start: StreamId, end: StreamId) -> RangeReverse<'_> {
+        let mut range = RangeReverse { entries: self, blocks_left: 0, positions: Vec::new(), start };
+        range.blocks_left = self.blocks.partition_point(|block| block.first_id() <= end);
+        range.load_block();
+        while range.positions.last().is_some_and(|&position| range.block().id_at(position) > Some(end)) {
+            range.positions.pop();
+        }
+        range
+    }
+
+    /// How many entries there are from `start` to `end`, both included; stops counting at `limit`. Blocks that
+    /// lie between the two are not walked.
+    #[must_use]
+    pub fn count_range(&self, start: StreamId, end: StreamId, limit: u64) -> u64 {
+        let (mut index, mut position) = self.seek(start);
+        let mut count = 0;
+        while count < limit
+            && let Some(block) = self.blocks.get(index)
+        {
+            if block.first_id() > end {
+                break;
+            }
+            count += block.count_until(position, end, limit - count);
+            index += 1;
+            position = self.head_of(index);
+        }
+        count
+    }
+
+    /// Removes blocks from the front as long as all their entries are to be trimmed and the sum stays within
+    /// `limit` (0: no limit).
+    fn trim_blocks(&mut self, trim: Trim, limit: u64) -> u64 {
+        let mut trimmed = 0;
+        while let Some(block) = self.blocks.front() {
+            let live = block.live();
+            let whole = match trim {
+                Trim::MaxLen(max) => self.counters.length - live >= max && self.counters.length > max,
+                Trim::MinId(min) => block.last_id() < min,
+            };
+            if !whole || (limit != 0 && trimmed + live > limit) {
+                break;
+            }
+            self.blocks.pop_front();
+            self.counters.length -= live;
+            trimmed += live;
+        }
+        trimmed
+    }
+
+    fn delete_at(&mut self, index: usize, position: Position) {
+        let block = &mut self.blocks[index];
+        block.delete(position);
+        self.counters.length -= 1;
+        if block.live() == 0 {
+            self.blocks.remove(index);
+        }
+    }
+
+    fn refresh_first_id(&mut self) {
+        self.counters.first_id = self.first().map_or(StreamId::MIN, |entry| entry.id());
+        assert_eq!(self.counters.length == 0, self.blocks.is_empty(), "no block is without entries");
+    }
+
+    fn find(&self, id: StreamId) -> Option<(usize, Position)> {
+        let index = self.block_of(id);
+        let block = self.blocks.get(index)?;
+        let position = block.seek(id);
+        (block.id_at(position) == Some(id)).then_some((index, position))
+    }
+
+    /// Where the first entry with an id of at least `id` is.
+    fn seek(&self, id: StreamId) -> (usize, Position) {
+        let index = self.block_of(id);
+        match self.blocks.get(index) {
+            Some(block) if block.last_id() >= id => (index, block.seek(id)),
+            Some(_) => (index + 1, self.head_of(index + 1)),
+            None => (index, Position::NONE),
+        }
+    }
+
+    /// The last block whose first id is not greater than `id`, else the first one.
+    fn block_of(&self, id: StreamId) -> usize {
+        match self.blocks.back() {
+            // Readers that keep up read from the last block.
+            Some(tail) if tail.first_id() <= id => self.blocks.len() - 1,
+            _ => self.blocks.partition_point(|block| block.first_id() <= id).saturating_sub(1),
+        }
+    }
+
+    fn head_of(&self, index: usize) -> Position {
+        self.blocks.get(index).map_or(Position::NONE, Block::head)
+    }
+}
+
+/// Entries oldest first: see [`Entries::range`].
+#[derive(Debug, Clone)]
+pub struct Range<'a> {
+    entries: &'a Entries,
+    block: usize,
+    position: Position,
+    end: StreamId,
+}
+
+impl<'a> Iterator for Range<'a> {
+    type Item = Entry<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            let block = self.entries.blocks.get(self.block)?;
+            if let Some((entry, next)) = block.entry_at(self.position) {
+                self.position = next;
+                return (entry.id() <= self.end).then_some(entry);
+            }
+            self.block += 1;
+            self.position = self.entries.head_of(self.block);
+        }
+    }
+}
+
+/// Entries newest first: see [`Entries::range_reverse`].
+#[derive(Debug, Clone)]
+pub struct RangeReverse<'a> {
+    entries: &'a Entries,
+    /// Blocks before the one that `positions` is of, and this one.
+    blocks_left: usize,
+    /// The entries of the current block that are still to come: blocks can only be walked forward.
+    positions: Vec<Position>,
+    start: StreamId,
+}
+
+impl<'a> RangeReverse<'a> {
+    fn block(&self) -> &'a Block {
+        &self.entries.blocks[self.blocks_left - 1]
+    }
+
+    fn load_block(&mut self) {
+        if self.blocks_left > 0 {
+            self.block().index(&mut self.positions);
+        }
+    }
+}
+
+impl<'a> Iterator for RangeReverse<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        while self.blocks_left > 0 {
+            if let Some(position) = self.positions.pop() {
+                let (entry, _) = self.block().entry_at(position)?;
+                return (entry.id() >= self.start).then_some(entry);
+            }
+            self.blocks_left -= 1;
+            self.load_block();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: BlockLimits = BlockLimits { max_entries: 4, max_bytes: 4096 };
+
+    fn id(ms: u64) -> StreamId {
+        StreamId::new(ms, 0)
+    }
+
+    fn add(entries: &mut Entries, ms: u64) {
+        let value = ms.to_string();
+        entries.append(id(ms), [(&b"f"[..], value.as_bytes())].into_iter(), LIMITS);
+    }
+
+    fn stream_of(range: impl IntoIterator<Item = u64>) -> Entries {
+        let mut entries = Entries::default();
+        range.into_iter().for_each(|ms| add(&mut entries, ms));
+        entries
+    }
+
+    fn ids(entries: &Entries) -> Vec<u64> {
+        entries.range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id().ms).collect()
+    }
+
+    #[test]
+    fn approximate_trimming_takes_whole_blocks_within_the_limit() {
+        let check = |trim, limit, expected: std::ops::RangeInclusive<u64>| {
+            let mut entries = stream_of(1..=18);
+            let trimmed = entries.trim_approximately(trim, limit);
+            assert_eq!(ids(&entries), expected.collect::<Vec<_>>(), "{trim:?} limit {limit}");
+            assert_eq!(trimmed, 18 - entries.len());
+        };
+        check(Trim::MaxLen(10), 0, 9..=18);
+        check(Trim::MaxLen(11), 0, 5..=18);
+        check(Trim::MaxLen(10), 7, 5..=18);
+        check(Trim::MaxLen(10), 3, 1..=18);
+        check(Trim::MaxLen(18), 0, 1..=18);
+        check(Trim::MinId(id(9)), 0, 9..=18);
+        check(Trim::MinId(id(8)), 0, 5..=18);
+        let mut entries = stream_of(1..=18);
+        assert_eq!(entries.trim_approximately(Trim::MaxLen(0), 0), 18);
+        assert_eq!(
+            entries.counters(),
+            Counters { last_id: id(18), entries_added: 18, ..Counters::default() }
+        );
+    }
+
+    #[test]
+    fn trimming_leaves_no_tombstone_and_deleting_does() {
+        let mut entries = stream_of(1..=10);
+        assert_eq!(entries.trim(Trim::MinId(id(4))), 3);
+        assert_eq!(entries.counters().max_deleted_id, StreamId::MIN);
+        assert_eq!(entries.counters().first_id, id(4));
+        assert!(entries.delete(id(4)));
+        assert!(!entries.delete(id(4)));
+        assert_eq!(entries.counters().max_deleted_id, id(4));
+        assert_eq!(entries.counters().first_id, id(5));
+    }
+
+    #[test]
+    fn a_last_id_set_back_below_a_deleted_entry_is_built_on() {
+        let mut entries = stream_of(1..=3);
+        entries.delete(id(3));
+        entries.set_last_id(id(3), None, Some(StreamId::MIN));
+        entries.set_last_id(id(2), None, None);
+        add(&mut entries, 3);
+        assert_eq!(ids(&entries), [1, 2, 3]);
+        assert_eq!(entries.count_range(StreamId::MIN, StreamId::MAX, u64::MAX), 3);
+        assert!(entries.delete(id(3)));
+        assert_eq!(ids(&entries), [1, 2]);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add(u64),
+        Delete(u64),
+        MaxLen(u64),
+        MinId(u64),
+        SetLastId(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            8 => (1..4_u64).prop_map(Step::Add),
+            4 => (0..80_u64).prop_map(Step::Delete),
+            1 => (0..20_u64).prop_map(Step::MaxLen),
+            1 => (0..80_u64).prop_map(Step::MinId),
+            1 => (0..80_u64).prop_map(Step::SetLastId),
+        ];
+        prop::collection::vec(step, 0..80)
+    }
+
+    fn apply(step: &Step, entries: &mut Entries, model: &mut BTreeMap<u64, String>) {
+        let last = entries.counters().last_id.ms;
+        match *step {
+            Step::Add(gap) => {
+                add(entries, last + gap);
+                model.insert(last + gap, (last + gap).to_string());
+            }
+            Step::Delete(ms) => assert_eq!(entries.delete(id(ms)), model.remove(&ms).is_some()),
+            Step::MaxLen(max) => {
+                let gone = model.len().saturating_sub(max as usize);
+                (0..gone).for_each(|_| drop(model.pop_first()));
+                assert_eq!(entries.trim(Trim::MaxLen(max)), gone as u64);
+            }
+            Step::MinId(min) => {
+                let left = model.split_off(&min);
+                assert_eq!(entries.trim(Trim::MinId(id(min))), model.len() as u64);
+                *model = left;
+            }
+            Step::SetLastId(ms) => {
+                let top = model.last_key_value().map_or(0, |(&top, _)| top);
+                entries.set_last_id(id(ms.max(top)), None, Some(StreamId::MIN));
+            }
+        }
+    }
+
+    fn assert_same(entries: &Entries, model: &BTreeMap<u64, String>, start: u64, end: u64) {
+        let read = |entry: Entry<'_>| {
+            let mut fields = entry.fields();
+            let (name, value) = fields.next().expect("one field");
+            assert_eq!((name, fields.next()), (&b"f"[..], None));
+            (entry.id().ms, String::from_utf8_lossy(value).into_owned())
+        };
+        let expected: Vec<_> = if start <= end {
+            model.range(start..=end).map(|(&ms, value)| (ms, value.clone())).collect()
+        } else {
+            Vec::new()
+        };
+        assert_eq!(entries.range(id(start), id(end)).map(read).collect::<Vec<_>>(), expected);
+        assert_eq!(entries.count_range(id(start), id(end), u64::MAX), expected.len() as u64);
+        assert_eq!(entries.count_range(id(start), id(end), 3), expected.len().min(3) as u64);
+        let mut reversed: Vec<_> = entries.range_reverse(id(start), id(end)).map(read).collect();
+        reversed.reverse();
+        assert_eq!(reversed, expected);
+        assert_eq!(entries.contains(id(start)), model.contains_key(&start));
+        assert_eq!(entries.entry(id(start)).map(read).map(|(_, value)| value), model.get(&start).cloned());
+        assert_eq!(entries.len(), model.len() as u64);
+        assert_eq!(entries.counters().first_id.ms, model.first_key_value().map_or(0, |(&ms, _)| ms));
+        assert_eq!(entries.first().map(read), model.first_key_value().map(|(&ms, v)| (ms, v.clone())));
+        assert_eq!(entries.last().map(read), model.last_key_value().map(|(&ms, v)| (ms, v.clone())));
+    }
+
+    proptest! {
+        #[test]
+        fn entries_behave_as_an_ordered_map(steps in steps(), bounds in prop::collection::vec((0..90_u64, 0..90_u64), 1..4)) {
+            let (mut entries, mut model) = (Entries::default(), BTreeMap::new());
+            for step in &steps {
+                apply(step, &mut entries, &mut model);
+                for &(start, end) in &bounds {
+                    assert_same(&entries, &model, start, end);
+                }
+            }
+            assert_same(&entries, &model, 0, 1000);
+        }
+    }
+}

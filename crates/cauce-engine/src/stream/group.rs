@@ -1,0 +1,288 @@
+//! Consumer groups: who was given what, and what was acknowledged.
+
+use std::collections::BTreeMap;
+
+use super::{Counters, IdMap, StreamId};
+
+/// Stands for a consumer in the pending entries of its group. Belongs to no other consumer as long as it exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerIndex(u32);
+
+/// An entry that was delivered to a consumer and is not acknowledged yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// Whose it is now.
+    pub consumer: ConsumerIndex,
+    /// When it was last delivered or claimed, in Unix milliseconds. XCLAIM may set any time in the past.
+    pub delivered_at: u64,
+    /// How often it was delivered; XCLAIM may set any number.
+    pub delivery_count: u64,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    name: Box<[u8]>,
+    /// When it last tried to read or claim, in Unix milliseconds. Not part of the durable state: a read that
+    /// delivers nothing leaves no record.
+    seen_at: u64,
+    /// When it last was given an entry, in Unix milliseconds; `None` before the first (Redis 7.2).
+    active_at: Option<u64>,
+    /// Its part of the group's pending entries.
+    pending: IdMap<()>,
+}
+
+/// A consumer group: a cursor through the stream, and the entries delivered but not acknowledged.
+///
+/// Each pending entry is in two lists: the group's, which says whose it is, and its consumer's. Every method
+/// changes both or none.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Entries up to this id were delivered, or skipped when the group was made.
+    last_delivered_id: StreamId,
+    /// How many entries of the stream lie up to the cursor, deleted ones included; `None` when that cannot be
+    /// known (Redis: -1).
+    entries_read: Option<u64>,
+    pending: IdMap<Pending>,
+    /// Consumers by their index; a place is free when nothing refers to it.
+    consumers: Vec<Option<Consumer>>,
+    free: Vec<ConsumerIndex>,
+    by_name: BTreeMap<Box<[u8]>, ConsumerIndex>,
+}
+
+impl Group {
+    /// A group without consumers that reads on behind `last_delivered_id`.
+    #[must_use]
+    pub fn new(last_delivered_id: StreamId, entries_read: Option<u64>) -> Self {
+        Self {
+            last_delivered_id,
+            entries_read,
+            pending: IdMap::new(),
+            consumers: Vec::new(),
+            free: Vec::new(),
+            by_name: BTreeMap::new(),
+        }
+    }
+
+    /// Moves the cursor to any place.
+    pub fn set_last_delivered_id(&mut self, id: StreamId, entries_read: Option<u64>) {
+        self.last_delivered_id = id;
+        self.entries_read = entries_read;
+    }
+
+    /// Moves the cursor forward to `id`; never back. What was skipped is not counted as read (XCLAIM LASTID).
+    pub fn skip_to(&mut self, id: StreamId) {
+        self.last_delivered_id = self.last_delivered_id.max(id);
+    }
+
+    /// Adds a consumer whose name is not taken.
+    pub fn create_consumer(&mut self, name: &[u8], now_ms: u64) -> ConsumerIndex {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.consumers.push(None);
+            ConsumerIndex(
+                u32::try_from(self.consumers.len() - 1).expect("a group has fewer than 2^32 consumers"),
+            )
+        });
+        let place = &mut self.consumers[index.0 as usize];
+        assert!(place.is_none(), "an index is given to one consumer at a time");
+        *place =
+            Some(Consumer { name: name.into(), seen_at: now_ms, active_at: None, pending: IdMap::new() });
+        let before = self.by_name.insert(name.into(), index);
+        assert!(before.is_none(), "a consumer's name is its own");
+        index
+    }
+
+    /// Removes a consumer together with its pending entries, and says how many these were; `None` if there is no
+    /// such consumer.
+    pub fn delete_consumer(&mut self, name: &[u8]) -> Option<usize> {
+        let index = self.by_name.remove(name)?;
+        let consumer = self.consumers[index.0 as usize].take().expect("a named consumer exists");
+        for (id, ()) in consumer.pending.iter() {
+            let pending = self.pending.remove(id);
+            assert!(pending.is_some_and(|pending| pending.consumer == index), "{id} is in both lists");
+        }
+        self.free.push(index);
+        Some(consumer.pending.len())
+    }
+
+    /// Notes that a consumer tried to read or claim.
+    pub fn see(&mut self, consumer: ConsumerIndex, now_ms: u64) {
+        self.consumer_mut(consumer).seen_at = now_ms;
+    }
+
+    /// Delivers the entry behind the cursor to a consumer: the cursor moves on, the entry is pending with a
+    /// delivery count of 1. If it was pending already (the cursor had been set back) it changes hands.
+    pub fn deliver(&mut self, counters: &Counters, id: StreamId, consumer: ConsumerIndex, now_ms: u64) {
+        self.advance(counters, id);
+        self.assign(id, Pending { consumer, delivered_at: now_ms, delivery_count: 1 });
+        self.consumer_mut(consumer).active_at = Some(now_ms);
+    }
+
+    /// Moves the cursor over the entry behind it, without making it pending (NOACK).
+    pub fn deliver_noack(&mut self, counters: &Counters, id: StreamId) {
+        self.advance(counters, id);
+    }
+
+    /// Delivers a pending entry to its consumer once more.
+    pub fn redeliver(&mut self, id: StreamId, now_ms: u64) {
+        let pending = self.pending.get_mut(id).expect("what is delivered again is pending");
+        pending.delivered_at = now_ms;
+        pending.delivery_count = pending.delivery_count.saturating_add(1);
+    }
+
+    /// Gives an entry to a consumer, whether it was pending before or not.
+    pub fn claim(&mut self, id: StreamId, pending: Pending, now_ms: u64) {
+        self.assign(id, pending);
+        self.consumer_mut(pending.consumer).active_at = Some(now_ms);
+    }
+
+    /// Takes an entry off the pending entries, and says whether it was there.
+    pub fn ack(&mut self, id: StreamId) -> bool {
+        let Some(pending) = self.pending.remove(id) else { return false };
+        self.disown(id, pending.consumer);
+        true
+    }
+
+    /// Entries up to this id were delivered or skipped.
+    #[must_use]
+    pub fn last_delivered_id(&self) -> StreamId {
+        self.last_delivered_id
+    }
+
+    /// How many entries of the stream lie up to the cursor, if known.
+    #[must_use]
+    pub fn entries_read(&self) -> Option<u64> {
+        self.entries_read
+    }
+
+    /// How many entries the group has still to be delivered, if that can be known. Negative where
+    /// ENTRIESREAD claimed more than was ever added. The rules are those of Redis 8.0 (corrected from 7.0).
+    #[must_use]
+    pub fn lag(&self, counters: &Counters) -> Option<i64> {
+        if counters.entries_added == 0 || counters.length == 0 {
+            return Some(0);
+        }
+        if self.last_delivered_id < counters.first_id && counters.max_deleted_id < counters.first_id {
+            return Some(counters.length.cast_signed());
+        }
+        let read = match self.entries_read {
+            Some(read) if !counters.has_tombstone_from(self.last_delivered_id) => read,
+            _ => counters.entries_up_to(self.last_delivered_id)?,
+        };
+        Some(counters.entries_added.wrapping_sub(read).cast_signed())
+    }
+
+    /// The group's pending entries.
+    #[must_use]
+    pub fn pending(&self) -> &IdMap<Pending> {
+        &self.pending
+    }
+
+    /// The index of a consumer.
+    #[must_use]
+    pub fn consumer_index(&self, name: &[u8]) -> Option<ConsumerIndex> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The consumer with this index.
+    #[must_use]
+    pub fn consumer(&self, index: ConsumerIndex) -> &Consumer {
+        self.consumers[index.0 as usize].as_ref().expect("an index is used while its consumer exists")
+    }
+
+    /// All consumers, in order of their names.
+    pub fn consumers(&self) -> impl ExactSizeIterator<Item = (ConsumerIndex, &Consumer)> {
+        self.by_name.values().map(|&index| (index, self.consumer(index)))
+    }
+
+    fn advance(&mut self, counters: &Counters, id: StreamId) {
+        assert!(id > self.last_delivered_id, "{id} is not behind the cursor {}", self.last_delivered_id);
+        assert!(id <= counters.last_id, "{id} is not in the stream");
+        self.entries_read = match self.entries_read {
+            Some(read)
+                if self.last_delivered_id >= counters.first_id
+                    && !counters.has_tombstone_from(self.last_delivered_id) =>
+            {
+                Some(read.saturating_add(1))
+            }
+            _ => counters.entries_up_to(id),
+        };
+        self.last_delivered_id = id;
+    }
+
+    fn assign(&mut self, id: StreamId, pending: Pending) {
+        let before = self.pending.insert(id, pending);
+        match before {
+            Some(before) if before.consumer == pending.consumer => return,
+            Some(before) => self.disown(id, before.consumer),
+            None => {}
+        }
+        let before = self.consumer_mut(pending.consumer).pending.insert(id, ());
+        assert!(before.is_none(), "{id} was no consumer's");
+    }
+
+    /// Takes an entry off its consumer's list.
+    fn disown(&mut self, id: StreamId, consumer: ConsumerIndex) {
+        let removed = self.consumer_mut(consumer).pending.remove(id);
+        assert!(removed.is_some(), "{id} is in both lists");
+    }
+
+    fn consumer_mut(&mut self, index: ConsumerIndex) -> &mut Consumer {
+        self.consumers[index.0 as usize].as_mut().expect("an index is used while its consumer exists")
+    }
+}
+
+impl Consumer {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// When it last tried to read or claim, in Unix milliseconds.
+    #[must_use]
+    pub fn seen_at(&self) -> u64 {
+        self.seen_at
+    }
+
+    /// When it last was given an entry, in Unix milliseconds.
+    #[must_use]
+    pub fn active_at(&self) -> Option<u64> {
+        self.active_at
+    }
+
+    /// The ids of its pending entries.
+    #[must_use]
+    pub fn pending(&self) -> &IdMap<()> {
+        &self.pending
+    }
+}
+
+impl Counters {
+    /// Whether an entry at or after `id` was deleted from the middle of the stream: the entries from there on
+    /// cannot be counted by subtracting.
+    fn has_tombstone_from(&self, id: StreamId) -> bool {
+        self.length > 0 && self.max_deleted_id != StreamId::MIN && self.max_deleted_id >= id
+    }
+
+    /// How many entries were ever added up to `id`, where the numbers tell.
+    #[must_use]
+    pub fn entries_up_to(&self, id: StreamId) -> Option<u64> {
+        if self.entries_added == 0 {
+            return Some(0);
+        }
+        if id == self.last_id {
+            return Some(self.entries_added);
+        }
+        if id > self.last_id || (id != StreamId::MIN && id < self.max_deleted_id) {
+            return None;
+        }
+        let no_tombstone = self.max_deleted_id == StreamId::MIN || self.max_deleted_id < self.first_id;
+        let before_first = self.entries_added.saturating_sub(self.length);
+        match id.cmp(&self.first_id) {
+            std::cmp::Ordering::Less if no_tombstone => Some(before_first),
+            std::cmp::Ordering::Equal if no_tombstone => Some(before_first + 1),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Unsigned integers in as few bytes as they need: seven bits per byte, low bits first, the top bit set on all
+//! bytes but the last (LEB128).
+
+/// How many bytes [`push`] writes for `value`: 1 to 10.
+pub(super) fn len(value: u64) -> usize {
+    // One byte per started group of seven bits, at least one.
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// Appends `value`.
+pub(super) fn push(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+/// Reads the value at `*position` and moves past it. The bytes were written by [`push`].
+pub(super) fn read(bytes: &[u8], position: &mut usize) -> u64 {
+    let first = bytes[*position];
+    *position += 1;
+    // Nearly all values in a block are below 128.
+    if first < 0x80 { u64::from(first) } else { read_rest(bytes, position, first) }
+}
+
+fn read_rest(bytes: &[u8], position: &mut usize, first: u8) -> u64 {
+    let mut value = u64::from(first & 0x7f);
+    for shift in (7..64).step_by(7) {
+        let byte = bytes[*position];
+        *position += 1;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return value;
+        }
+    }
+    unreachable!("a varint has at most ten bytes");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_written_in_the_length_announced() {
+        let edges = (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX]);
+        for value in edges {
+            let mut bytes = vec![0xff];
+            push(&mut bytes, value);
+            assert_eq!(bytes.len() - 1, len(value), "{value}");
+            let mut position = 1;
+            assert_eq!(read(&bytes, &mut position), value);
+            assert_eq!(position, bytes.len());
+        }
+    }
+}
