@@ -40,6 +40,7 @@ try {
     await takeOver();
   }
 } catch (error) {
-  console.log(`ERROR: ${error}`);
+  console.error(error);
+  process.exit(1);
 }
 client.quit();

@@ -38,15 +38,15 @@ fn compare([redis, cauce]: [Seen; 2]) -> Seen {
     redis
 }
 
-/// The lines that only one of them has, at their place.
+/// What stands between the first and the last line that differ.
 fn difference(redis: &Seen, cauce: &Seen) -> String {
-    let mut text = String::from("the servers differ\n");
-    for place in 0..redis.len().max(cauce.len()) {
-        let (expected, found) = (redis.get(place), cauce.get(place));
-        if expected != found {
-            let none = String::from("(nothing)");
-            let (expected, found) = (expected.unwrap_or(&none), found.unwrap_or(&none));
-            writeln!(text, "  redis-server: {expected}\n  cauce:        {found}").expect("a String takes it");
+    let same_start = redis.iter().zip(cauce).take_while(|(a, b)| a == b).count();
+    let (redis, cauce) = (&redis[same_start..], &cauce[same_start..]);
+    let same_end = redis.iter().rev().zip(cauce.iter().rev()).take_while(|(a, b)| a == b).count();
+    let mut text = format!("the servers differ from line {}\n", same_start + 1);
+    for (name, lines) in [("redis-server", redis), ("cauce", cauce)] {
+        for line in &lines[..lines.len() - same_end] {
+            writeln!(text, "  {name:12} {line}").expect("a String takes it");
         }
     }
     text
