@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Room};
 use crate::{session, timer};
 
 /// Bytes that an in-process pipe holds in each direction.
@@ -198,7 +198,8 @@ impl Shared {
         let durable = self.log.durable();
         if !state.out.replies.is_empty() {
             let subscriber = state.engine.is_subscriber(id);
-            own.push(&state.out.replies, state.out.after.0, durable, &self.limits, subscriber);
+            let room = Room { limits: &self.limits, subscriber };
+            own.push(&state.out.replies, &state.out.gates, durable, room);
         }
         self.deliver(state, durable);
         self.arm_timer(state);
@@ -243,15 +244,18 @@ impl Shared {
         for delivery in &out.deliveries {
             let Some(outbox) = outboxes.get(&delivery.to) else { continue };
             let bytes = out.shared.get(delivery.bytes.clone()).unwrap_or_default();
-            match delivery.kind {
-                DeliveryKind::Push => outbox.send(bytes, delivery.after.0, durable, &self.limits, true),
-                DeliveryKind::Close => outbox.close(),
-                _ => {
-                    let subscriber = engine.is_subscriber(delivery.to);
-                    outbox.unblock();
-                    outbox.send(bytes, delivery.after.0, durable, &self.limits, subscriber);
+            let subscriber = match delivery.kind {
+                DeliveryKind::Push => true,
+                DeliveryKind::Close => {
+                    outbox.close();
+                    continue;
                 }
-            }
+                _ => {
+                    outbox.unblock();
+                    engine.is_subscriber(delivery.to)
+                }
+            };
+            outbox.send(bytes, delivery.after, durable, Room { limits: &self.limits, subscriber });
         }
     }
 

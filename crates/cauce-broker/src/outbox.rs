@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use cauce_engine::{Position, ReplyGate};
 use tokio::time::Instant;
 
 use crate::config::Limits;
@@ -36,29 +37,35 @@ struct Gate {
     after: u64,
 }
 
+/// How much a queue may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room<'a> {
+    pub(crate) limits: &'a Limits,
+    /// The connection has subscriptions: the smaller limits count.
+    pub(crate) subscriber: bool,
+}
+
 /// What the connection's task finds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signals {
     /// The reply of the blocked command is queued: go on with the next.
     pub(crate) unblocked: bool,
-    /// Bytes are left that have to wait for the log.
-    pub(crate) held: bool,
     /// The connection has to end now; nothing more is sent.
     pub(crate) closed: bool,
 }
 
 impl Outbox {
-    /// Queues bytes that may be sent once the log is safe up to `after`; `durable` is how far it is safe now.
-    /// A queue over its limit is dropped and the connection is to be closed. For the connection's own task,
-    /// which looks by itself.
-    pub(crate) fn push(&self, bytes: &[u8], after: u64, durable: u64, limits: &Limits, subscriber: bool) {
-        self.lock().push(bytes, after, durable, limits, subscriber);
+    /// Queues the replies of a batch, each part held until the log is safe up to its gate; `durable` is how
+    /// far it is safe now. A queue over its limit is dropped and the connection is to be closed. For the
+    /// connection's own task, which looks by itself.
+    pub(crate) fn push(&self, bytes: &[u8], gates: &[ReplyGate], durable: u64, room: Room<'_>) {
+        self.lock().push(bytes, gates, durable, room);
     }
 
-    /// The same from elsewhere: lets the connection's task look.
-    pub(crate) fn send(&self, bytes: &[u8], after: u64, durable: u64, limits: &Limits, subscriber: bool) {
+    /// Queues bytes from elsewhere that wait for `after`, and lets the connection's task look.
+    pub(crate) fn send(&self, bytes: &[u8], after: Position, durable: u64, room: Room<'_>) {
         let mut inner = self.lock();
-        inner.push(bytes, after, durable, limits, subscriber);
+        inner.push(bytes, &[ReplyGate { from: 0, after }], durable, room);
         let waker = inner.waker.take();
         drop(inner);
         // Woken outside the lock: the task may run at once on another thread.
@@ -86,8 +93,17 @@ impl Outbox {
         }
     }
 
-    /// Moves what may be sent into the empty buffer `into`, and registers `waker` for the next change.
-    pub(crate) fn take(&self, into: &mut Vec<u8>, durable: u64, waker: &Waker) -> Signals {
+    /// What the connection's task has to know; `waker` is registered for the next change.
+    pub(crate) fn signals(&self, waker: &Waker) -> Signals {
+        let mut inner = self.lock();
+        if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            inner.waker = Some(waker.clone());
+        }
+        Signals { unblocked: std::mem::take(&mut inner.unblocked), closed: inner.closed }
+    }
+
+    /// Moves what may be sent into the empty buffer `into`; true if bytes are left that have to wait.
+    pub(crate) fn take(&self, into: &mut Vec<u8>, durable: u64) -> bool {
         debug_assert!(into.is_empty(), "what was taken before is sent first");
         let mut inner = self.lock();
         while inner.gates.front().is_some_and(|gate| gate.after <= durable) {
@@ -101,14 +117,7 @@ impl Outbox {
             }
         }
         inner.taken += into.len() as u64;
-        if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            inner.waker = Some(waker.clone());
-        }
-        Signals {
-            unblocked: std::mem::take(&mut inner.unblocked),
-            held: !inner.bytes.is_empty(),
-            closed: inner.closed,
-        }
+        !inner.bytes.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -118,33 +127,35 @@ impl Outbox {
 }
 
 impl Inner {
-    fn push(&mut self, bytes: &[u8], after: u64, durable: u64, limits: &Limits, subscriber: bool) {
+    fn push(&mut self, bytes: &[u8], gates: &[ReplyGate], durable: u64, room: Room<'_>) {
         if self.closed || bytes.is_empty() {
             return;
         }
-        if after > durable {
-            let start = self.taken + self.bytes.len() as u64;
-            self.gates.push_back(Gate { start, after });
+        let first = self.taken + self.bytes.len() as u64;
+        for gate in gates.iter().filter(|gate| gate.after.0 > durable) {
+            self.gates.push_back(Gate { start: first + gate.from as u64, after: gate.after.0 });
         }
         self.bytes.extend_from_slice(bytes);
-        if self.is_over(limits, subscriber) {
+        if self.is_over(room) {
             self.bytes = Vec::new();
             self.gates.clear();
             self.closed = true;
         }
     }
 
-    fn is_over(&mut self, limits: &Limits, subscriber: bool) -> bool {
+    fn is_over(&mut self, Room { limits, subscriber }: Room<'_>) -> bool {
         let len = self.bytes.len();
         if !subscriber {
             return len > limits.output_bytes_max;
+        }
+        if len > limits.subscriber_output_bytes_max {
+            return true;
         }
         if len <= limits.subscriber_output_bytes_soft {
             self.slow_since = None;
             return false;
         }
-        let since = *self.slow_since.get_or_insert_with(Instant::now);
-        len > limits.subscriber_output_bytes_max || since.elapsed() > limits.subscriber_slow_max
+        self.slow_since.get_or_insert_with(Instant::now).elapsed() > limits.subscriber_slow_max
     }
 }
 
@@ -154,23 +165,23 @@ mod tests {
 
     fn take(outbox: &Outbox, durable: u64) -> String {
         let mut bytes = Vec::new();
-        outbox.take(&mut bytes, durable, Waker::noop());
+        outbox.take(&mut bytes, durable);
         String::from_utf8(bytes).expect("ascii")
     }
 
     #[test]
     fn bytes_leave_in_order_and_only_when_safe() {
         let (outbox, limits) = (Outbox::default(), Limits::default());
-        outbox.push(b"a", 0, 0, &limits, false);
-        outbox.push(b"b", 2, 0, &limits, false);
-        outbox.push(b"c", 0, 0, &limits, false);
-        outbox.push(b"d", 1, 0, &limits, false);
-        outbox.push(b"e", 3, 0, &limits, false);
+        let room = Room { limits: &limits, subscriber: false };
+        let gate = |from, after| ReplyGate { from, after: Position(after) };
+        outbox.push(b"abc", &[gate(1, 2)], 0, room);
+        outbox.send(b"d", Position(1), 0, room);
+        outbox.send(b"e", Position(3), 0, room);
         assert_eq!(take(&outbox, 0), "a");
         assert_eq!(take(&outbox, 1), "");
         assert_eq!(take(&outbox, 2), "bcd");
         assert_eq!(take(&outbox, 2), "");
-        outbox.push(b"f", 0, 2, &limits, false);
+        outbox.send(b"f", Position(0), 2, room);
         assert_eq!(take(&outbox, 3), "ef");
     }
 
@@ -178,12 +189,11 @@ mod tests {
     fn a_queue_over_its_limit_ends_the_connection() {
         let limits = Limits { output_bytes_max: 4, subscriber_output_bytes_max: 2, ..Limits::default() };
         let outbox = Outbox::default();
-        outbox.push(b"1234", 0, 0, &limits, false);
-        let mut bytes = Vec::new();
-        assert!(!outbox.take(&mut bytes, 0, Waker::noop()).closed);
-        outbox.push(b"12345", 0, 0, &limits, false);
-        bytes.clear();
-        assert!(outbox.take(&mut bytes, 0, Waker::noop()).closed);
-        assert!(bytes.is_empty());
+        let room = Room { limits: &limits, subscriber: false };
+        outbox.push(b"1234", &[], 0, room);
+        assert!(!outbox.signals(Waker::noop()).closed);
+        outbox.push(b"5", &[], 0, room);
+        assert!(outbox.signals(Waker::noop()).closed);
+        assert_eq!(take(&outbox, 0), "");
     }
 }

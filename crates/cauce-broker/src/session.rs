@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::broker::{BatchEnd, Shared};
 use crate::input::Input;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Room};
 
 /// Batches that one poll runs before it lets other connections have their turn.
 const BATCHES_PER_POLL: usize = 4;
@@ -69,6 +69,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..BATCHES_PER_POLL {
+            let signals = self.outbox.signals(cx.waker());
+            if signals.closed {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            self.blocked &= !signals.unblocked;
             let flushed = self.poll_flush(cx)?;
             if self.closing {
                 if !ready!(flushed) {
@@ -100,14 +105,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
             if self.sent == self.output.len() {
                 self.reset_output();
                 let durable = self.shared.log.durable();
-                let signals = self.outbox.take(&mut self.output, durable, cx.waker());
-                if signals.closed {
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-                }
-                self.blocked &= !signals.unblocked;
+                let held = self.outbox.take(&mut self.output, durable);
                 if self.output.is_empty() {
                     ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-                    return Poll::Ready(Ok(!signals.held));
+                    return Poll::Ready(Ok(!held));
                 }
             }
             let rest = self.output.get(self.sent..).unwrap_or_default();
@@ -140,7 +141,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
                 let mut reply = Vec::new();
                 Encoder::new(&mut reply, Protocol::Resp2).error(format!("ERR {error}").as_bytes());
                 let limits = &self.shared.limits;
-                self.outbox.push(&reply, 0, self.shared.log.durable(), limits, false);
+                let room = Room { limits, subscriber: false };
+                self.outbox.push(&reply, &[], self.shared.log.durable(), room);
                 self.closing = true;
                 return Ok(true);
             }

@@ -34,7 +34,7 @@ mod time;
 
 pub use config::{Facts, Settings};
 pub use engine::{Engine, Gauges};
-pub use outputs::{Delivery, DeliveryKind, Outcome, Outputs, Position};
+pub use outputs::{Delivery, DeliveryKind, Outcome, Outputs, Position, ReplyGate};
 pub use records::{RecordBuf, ReplayError};
 pub use session::{SessionId, SessionInfo};
 pub use time::Timestamp;

@@ -37,6 +37,15 @@ pub struct Delivery {
     pub after: Position,
 }
 
+/// See [`Outputs::gates`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyGate {
+    /// Index of the first byte of [`Outputs::replies`] behind the gate.
+    pub from: usize,
+    /// The position that the bytes from there on depend on.
+    pub after: Position,
+}
+
 /// What a [`Delivery`] means for its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,8 +63,9 @@ pub enum DeliveryKind {
 pub struct Outputs {
     /// Replies to the session whose commands were applied, in order, with pushes to itself in between.
     pub replies: Vec<u8>,
-    /// The newest position that `replies` depend on.
-    pub after: Position,
+    /// From which byte of `replies` on the bytes depend on a newer position than those before; ascending in
+    /// both. Bytes before the first gate depend on nothing.
+    pub gates: Vec<ReplyGate>,
     /// What others get, in the order in which they must get it.
     pub deliveries: Vec<Delivery>,
     /// The bytes of `deliveries`.
@@ -68,10 +78,23 @@ impl Outputs {
     /// Empties all buffers and keeps their memory.
     pub fn clear(&mut self) {
         self.replies.clear();
-        self.after = Position::default();
+        self.gates.clear();
         self.deliveries.clear();
         self.shared.clear();
         self.records.clear();
+    }
+
+    /// The newest position that anything in `replies` depends on.
+    #[must_use]
+    pub fn after(&self) -> Position {
+        self.gates.last().map(|gate| gate.after).unwrap_or_default()
+    }
+
+    /// Notes that the replies from byte `from` on depend on `after`.
+    pub(crate) fn gate(&mut self, from: usize, after: Position) {
+        if after > self.after() {
+            self.gates.push(ReplyGate { from, after });
+        }
     }
 
     pub(crate) fn deliver(

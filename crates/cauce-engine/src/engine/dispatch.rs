@@ -120,9 +120,10 @@ impl Core {
     ) -> Flow {
         // The handler writes into the replies while it holds the rest of the outputs.
         let mut replies = std::mem::take(&mut out.replies);
+        let mark = replies.len();
         let (flow, after) = self.call(spec, now, by, args, true, &mut replies, out);
         out.replies = replies;
-        out.after = out.after.max(after);
+        out.gate(mark, after);
         if matches!(flow, Flow::Block(_)) && self.waiters.len() >= self.settings.blocked_clients_max {
             let protocol = self.session(by).protocol;
             Encoder::new(&mut out.replies, protocol).error(errors::TOO_MANY_BLOCKED.text().as_bytes());

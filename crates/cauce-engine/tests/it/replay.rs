@@ -72,7 +72,7 @@ fn replies_depend_on_the_newest_record_of_what_they_show() {
     let mut world = World::new();
     let mut after = |command: &str| {
         world.run(1, command);
-        world.out.after.0
+        world.out.after().0
     };
     assert_eq!(after("PING"), 0);
     assert_eq!(after("SET a 1"), 1);
