@@ -75,6 +75,18 @@ pub(crate) const NOTIFY_FLAGS: Error = Error::fixed(
     "ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - Invalid event class character. Use 'Ag$lshzxeKEtmdn'.",
 );
 
+pub(crate) const SSUBSCRIBE_DENIED: Error =
+    Error::fixed("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+
+/// Some containers check the arguments of their subcommands themselves.
+pub(crate) fn subcommand_arguments(container: &str, name: &[u8]) -> Error {
+    let name = String::from_utf8_lossy(name.get(..128).unwrap_or(name));
+    Error(
+        format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP.")
+            .into(),
+    )
+}
+
 pub(crate) fn arity(command: &str) -> Error {
     Error(format!("ERR wrong number of arguments for '{command}' command").into())
 }

@@ -4,6 +4,10 @@
 /// the product of the two lengths at worst: only the last `*` is ever backtracked to.
 #[must_use]
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    // Redis never enters its loop for an empty text: not even `*` matches it.
+    if text.is_empty() {
+        return pattern.is_empty();
+    }
     let (mut p, mut t) = (0, 0);
     // Where to go on after the last `*`: the pattern behind it, and the text that it has not swallowed yet.
     let mut retry: Option<(usize, usize)> = None;
@@ -78,7 +82,8 @@ mod tests {
     #[test]
     fn patterns_match_as_in_redis() {
         for (pattern, text, expected) in [
-            ("*", "", true),
+            ("*", "", false),
+            ("*", "a", true),
             ("h?llo", "hello", true),
             ("h?llo", "hllo", false),
             ("h*llo", "heeeello", true),

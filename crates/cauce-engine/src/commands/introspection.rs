@@ -72,7 +72,7 @@ fn info(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     for name in names {
         match find(call, name) {
             Some(spec) => write_info(&mut call.reply, spec),
-            None => call.reply.null_array(),
+            None => call.reply.null(),
         }
     }
     Ok(Flow::Done)

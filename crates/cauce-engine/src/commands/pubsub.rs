@@ -49,7 +49,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
     row(
         "ssubscribe",
         -2,
-        LISTEN.and(Flags::NO_MULTI),
+        LISTEN,
         "7.0.0",
         "Listens for messages published to shard channels.",
         |call, args| subscribe(call, args, ChannelKind::Shard),
@@ -140,6 +140,9 @@ fn spublish(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 }
 
 fn subscribe(call: &mut Call<'_>, args: &[&[u8]], kind: ChannelKind) -> Result<Flow, Error> {
+    if kind == ChannelKind::Shard && !call.may_block {
+        return Err(errors::SSUBSCRIBE_DENIED);
+    }
     let limit = call.core.settings.subscriptions_max;
     if call.session().subscriptions() + from(args, 1).len() > limit {
         return Err(errors::TOO_MANY_SUBSCRIPTIONS);
@@ -191,7 +194,7 @@ fn confirm(call: &mut Call<'_>, word: &str, name: Option<&[u8]>, kind: ChannelKi
 
 fn active(call: &mut Call<'_>, args: &[&[u8]], kind: ChannelKind) -> Result<Flow, Error> {
     if args.len() > 3 {
-        return Err(errors::SYNTAX);
+        return Err(errors::subcommand_arguments("PUBSUB", arg(args, 1)));
     }
     let pattern = args.get(2).copied().unwrap_or(b"*");
     let mut names = call.core.subscriptions.names(kind);

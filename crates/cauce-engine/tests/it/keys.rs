@@ -2,6 +2,8 @@ use cauce_engine::Timestamp;
 
 use crate::support::{START_MS, World};
 
+const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+
 #[test]
 fn strings_are_set_and_read() {
     World::new().check(&[
@@ -143,5 +145,19 @@ fn flushing_empties_one_database_or_all() {
         ("FLUSHALL ASYNC", "+OK"),
         ("DBSIZE", ":0"),
         ("KEYS *", "*0"),
+    ]);
+}
+
+#[test]
+fn a_stream_is_no_string() {
+    World::new().check(&[
+        ("XADD s 1-1 f v", "$3 1-1"),
+        ("GET s", WRONG_TYPE),
+        ("INCR s", WRONG_TYPE),
+        ("STRLEN s", WRONG_TYPE),
+        ("MGET s", "*1 $-1"),
+        ("SET s v GET", WRONG_TYPE),
+        ("SET s v", "+OK"),
+        ("XADD s 1-1 f v", WRONG_TYPE),
     ]);
 }

@@ -69,8 +69,8 @@ fn shard_channels_are_a_space_of_their_own() {
         ("3> PUBSUB SHARDNUMSUB c", "*2 $1 c :1"),
         ("1> SUNSUBSCRIBE", "*3 $12 sunsubscribe $1 c :0"),
         ("3> MULTI", "+OK"),
-        ("3> SSUBSCRIBE c", "-ERR Command not allowed inside a transaction"),
-        ("3> EXEC", "-EXECABORT Transaction discarded because of previous errors."),
+        ("3> SSUBSCRIBE c", "+QUEUED"),
+        ("3> EXEC", "*1 -ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"),
     ]);
 }
 

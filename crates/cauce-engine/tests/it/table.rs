@@ -54,7 +54,7 @@ fn keys_are_found_in_commands() {
         ("COMMAND GETKEYS PING", "-ERR The command has no key arguments"),
         ("COMMAND GETKEYS NOPE x", "-ERR Invalid command specified"),
         ("COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified for command"),
-        ("COMMAND INFO nope", "*1 *-1"),
+        ("COMMAND INFO nope", "*1 $-1"),
         ("COMMAND DOCS nope", "*0"),
         ("COMMAND LIST FILTERBY PATTERN pub*", "*2 $7 publish $6 pubsub"),
     ]);
