@@ -10,7 +10,7 @@ mod stream;
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use effect::Effect;
-pub(crate) use stream::StreamEffect;
+pub(crate) use stream::{Claim, StreamEffect};
 
 use crate::outputs::Position;
 

@@ -47,12 +47,32 @@ pub(crate) const TIMEOUT_NOT_INTEGER: Error = Error::fixed("ERR timeout is not a
 pub(crate) const TIMEOUT_NEGATIVE: Error = Error::fixed("ERR timeout is negative");
 pub(crate) const TIMEOUT_OUT_OF_RANGE: Error = Error::fixed("ERR timeout is out of range");
 
-// XGROUP.
+// XCLAIM and XAUTOCLAIM.
+pub(crate) const CLAIM_IDLE_OPTION: Error = Error::fixed("ERR Invalid IDLE option argument for XCLAIM");
+pub(crate) const CLAIM_TIME_OPTION: Error = Error::fixed("ERR Invalid TIME option argument for XCLAIM");
+pub(crate) const CLAIM_RETRYCOUNT_OPTION: Error =
+    Error::fixed("ERR Invalid RETRYCOUNT option argument for XCLAIM");
+pub(crate) const CLAIM_MIN_IDLE: Error = Error::fixed("ERR Invalid min-idle-time argument for XCLAIM");
+pub(crate) const AUTOCLAIM_MIN_IDLE: Error =
+    Error::fixed("ERR Invalid min-idle-time argument for XAUTOCLAIM");
+pub(crate) const AUTOCLAIM_COUNT: Error = Error::fixed("ERR COUNT must be > 0");
+
+// XGROUP and XSETID.
 pub(crate) const BUSY_GROUP: Error = Error::fixed("BUSYGROUP Consumer Group name already exists");
 pub(crate) const GROUP_NEEDS_KEY: Error = Error::fixed(
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.",
 );
 pub(crate) const ENTRIES_READ: Error = Error::fixed("ERR value for ENTRIESREAD must be positive or -1");
+
+pub(crate) const ENTRIES_ADDED: Error = Error::fixed("ERR entries_added must be positive");
+pub(crate) const SETID_BELOW_GIVEN_DELETED: Error =
+    Error::fixed("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id");
+pub(crate) const SETID_BELOW_DELETED: Error =
+    Error::fixed("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id");
+pub(crate) const SETID_BELOW_TOP: Error =
+    Error::fixed("ERR The ID specified in XSETID is smaller than the target stream top item");
+pub(crate) const SETID_BELOW_LENGTH: Error =
+    Error::fixed("ERR The entries_added specified in XSETID is smaller than the target stream length");
 
 /// XREADGROUP on a key or group that is not there.
 pub(crate) fn no_group_to_read(key: &[u8], group: &[u8]) -> Error {
@@ -67,4 +87,15 @@ pub(crate) fn no_group_to_read(key: &[u8], group: &[u8]) -> Error {
 pub(crate) fn no_group(key: &[u8], group: &[u8]) -> Error {
     let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
     Error(format!("NOGROUP No such consumer group '{group}' for key name '{key}'").into())
+}
+
+/// XPENDING, XCLAIM and XAUTOCLAIM on a key or group that is not there.
+pub(crate) fn no_key_or_group(key: &[u8], group: &[u8]) -> Error {
+    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+    Error(format!("NOGROUP No such key '{key}' or consumer group '{group}'").into())
+}
+
+/// An option that XCLAIM does not know.
+pub(crate) fn claim_option(option: &[u8]) -> Error {
+    Error(format!("ERR Unrecognized XCLAIM option '{}'", String::from_utf8_lossy(option)).into())
 }

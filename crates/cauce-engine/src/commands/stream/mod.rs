@@ -4,11 +4,16 @@ mod options;
 mod reply;
 mod xack;
 mod xadd;
+mod xautoclaim;
+mod xclaim;
 mod xdel;
 mod xgroup;
+mod xinfo;
+mod xpending;
 mod xrange;
 mod xread;
 mod xreadgroup;
+mod xsetid;
 mod xtrim;
 
 use crate::command::CommandSpec;
@@ -17,12 +22,17 @@ use crate::command::CommandSpec;
 pub(crate) const COMMANDS: &[CommandSpec] = &[
     xack::XACK,
     xadd::XADD,
+    xautoclaim::XAUTOCLAIM,
+    xclaim::XCLAIM,
     xdel::XDEL,
     xgroup::XGROUP,
+    xinfo::XINFO,
+    xpending::XPENDING,
     xrange::XLEN,
     xrange::XRANGE,
     xrange::XREVRANGE,
     xread::XREAD,
     xreadgroup::XREADGROUP,
+    xsetid::XSETID,
     xtrim::XTRIM,
 ];

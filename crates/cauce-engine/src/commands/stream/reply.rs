@@ -25,3 +25,11 @@ fn fields(reply: &mut Encoder<'_>, entry: &Entry<'_>) {
         reply.bulk(value);
     }
 }
+
+/// An entry, or null where it is not there.
+pub(super) fn entry_or_null(reply: &mut Encoder<'_>, found: Option<&Entry<'_>>) {
+    match found {
+        Some(found) => entry(reply, found),
+        None => reply.null(),
+    }
+}

@@ -102,7 +102,7 @@ fn find_targets<'a>(
 }
 
 /// Makes the consumer if there is none, and notes that it was here.
-fn see_consumer(call: &mut Call<'_>, slot: Slot, key: &[u8], group: &[u8], consumer: &[u8]) {
+pub(super) fn see_consumer(call: &mut Call<'_>, slot: Slot, key: &[u8], group: &[u8], consumer: &[u8]) {
     let now_ms = call.now.millis();
     let Some((state, _)) = call.stream_mut(slot).0.group_mut(group) else { return };
     match state.consumer_index(consumer) {
