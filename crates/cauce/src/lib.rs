@@ -1,1 +1,70 @@
-//! Event-driven microservices on Redis.
+//! Event-driven microservices on Redis: services pass events through channels (Pub/Sub) and streams with consumer groups.
+//!
+//! ```
+//! use cauce::{Bus, Delivery, Event, HandlerError, Retry, Service, State};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Event, Serialize, Deserialize)]
+//! #[event(stream = "flights", action = "flight.cancelled", key = "flight")]
+//! struct Cancelled {
+//!     flight: String,
+//!     passengers: u32,
+//! }
+//!
+//! #[derive(Clone)]
+//! struct Desk;
+//!
+//! async fn rebook(event: Cancelled, State(_desk): State<Desk>, delivery: Delivery) -> Result<(), HandlerError> {
+//!     println!("{}: {} passengers, attempt {}", event.flight, event.passengers, delivery.attempt);
+//!     Ok(())
+//! }
+//!
+//! # #[cfg(feature = "embedded")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A broker inside this process; redis://HOST:PORT moves the same program to a server.
+//! let bus = Bus::connect("memory:").await?;
+//! let rebooking = Service::new("rebooking").state(Desk).on(rebook).retry(Retry::default().max_attempts(5));
+//! let running = rebooking.start(&bus).await?; // or .run(&bus), which runs until SIGTERM
+//! bus.publish(&Cancelled { flight: "UA 1".into(), passengers: 212 }).await?;
+//! # while running.report().handled == 0 {
+//! #     tokio::task::yield_now().await;
+//! # }
+//! let report = running.stop().await;
+//! assert_eq!(report.handled, 1);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "embedded"))]
+//! # fn main() {}
+//! ```
+//!
+//! | way | who gets a message | kept? | here |
+//! |---|---|---|---|
+//! | channel (Pub/Sub) | every subscriber that is connected now | no: at most once | [`Bus::channel`], [`Bus::broadcast`], [`Bus::subscribe`] |
+//! | stream + consumer group | every group gets every entry; inside a group exactly one instance | yes: at least once, acknowledged | [`Bus::publish`], [`Service`] |
+//!
+//! # Features
+//! - `embedded` (default): the broker inside this process, for `memory:` URLs.
+
+mod backend;
+mod broker;
+mod bus;
+mod channel;
+mod clock;
+pub mod codec;
+mod entry;
+mod error;
+mod event;
+mod service;
+
+pub use broker::{BrokerInfo, Durability};
+pub use bus::{Bus, SubscribeError};
+pub use cauce_macros::Event;
+pub use channel::{Body, Channel, Received, Subscription};
+pub use entry::{Entry, EntryId, Fields, ParseEntryIdError};
+pub use error::{CommandError, ConnectError, PublishAllError, PublishError};
+pub use event::{DecodeError, EncodeError, Event, Metadata};
+pub use service::{
+    Context, Delivery, Extract, FromRef, Handler, HandlerError, Headers, IntoOutcome, Report, Retry, Running,
+    Service, ServiceError, Start, State,
+};

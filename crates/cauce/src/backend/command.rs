@@ -1,0 +1,68 @@
+//! Commands that more than one place sends.
+
+use redis::{Cmd, cmd};
+
+use crate::entry::{EntryId, Fields};
+
+/// `XADD stream * name value ...`
+pub(crate) fn xadd(stream: &str, fields: &Fields) -> Cmd {
+    let size = fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let mut command = Cmd::with_capacity(3 + 2 * fields.len(), 16 + stream.len() + size);
+    command.arg("XADD").arg(stream).arg("*");
+    for (name, value) in fields.iter() {
+        command.arg(name).arg(value);
+    }
+    command
+}
+
+/// `XACK stream group id ...`
+pub(crate) fn xack(stream: &str, group: &str, ids: impl IntoIterator<Item = EntryId>) -> Cmd {
+    let mut command = cmd("XACK");
+    command.arg(stream).arg(group);
+    push_ids(&mut command, ids);
+    command
+}
+
+/// Appends ids without an allocation for each.
+pub(crate) fn push_ids(command: &mut Cmd, ids: impl IntoIterator<Item = EntryId>) {
+    use std::io::Write as _;
+    let mut buffer = [0_u8; 41];
+    for id in ids {
+        let mut rest = buffer.as_mut_slice();
+        let room = rest.len();
+        // Two 64-bit numbers and a dash always fit 41 bytes.
+        let written = write!(rest, "{id}").map_or(0, |()| room - rest.len());
+        command.arg(buffer.get(..written).unwrap_or_default());
+    }
+}
+
+/// The key of something that Cauce keeps beside a stream. It shares the stream's cluster slot: a stream with a hash tag of its
+/// own keeps it, any other becomes the tag.
+pub(crate) fn companion(stream: &str, name: &str) -> String {
+    let tagged = stream
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .is_some_and(|(tag, _)| !tag.is_empty());
+    if tagged { format!("{stream}:{name}") } else { format!("{{{stream}}}:{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn companions_share_the_slot_of_their_stream() {
+        assert_eq!(companion("flights", "dead"), "{flights}:dead");
+        assert_eq!(companion("{eu}:flights", "dead"), "{eu}:flights:dead");
+        assert_eq!(companion("a{}b", "dead"), "{a{}b}:dead");
+    }
+
+    #[test]
+    fn ids_are_written_in_full() {
+        let mut command = cmd("XACK");
+        push_ids(&mut command, [EntryId::new(u64::MAX, u64::MAX), EntryId::new(1, 0)]);
+        let packed = String::from_utf8(command.get_packed_command()).unwrap();
+        assert!(packed.contains("18446744073709551615-18446744073709551615"), "{packed}");
+        assert!(packed.ends_with("$3\r\n1-0\r\n"), "{packed}");
+    }
+}

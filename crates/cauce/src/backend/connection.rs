@@ -1,0 +1,189 @@
+//! One connection: the client crate's multiplexed connection over a byte stream of ours.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value,
+};
+use tokio::task::AbortHandle;
+
+use super::address::Address;
+use super::dial::Source;
+use super::reply;
+use crate::error::{CommandError, ConnectError};
+
+/// How long opening a connection may take, log-in included.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Commands that wait in the queue to the connection's task before senders are held back.
+const QUEUE_LENGTH: usize = 1024;
+
+/// Where to connect, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: Arc<Address>,
+    pub(crate) source: Source,
+}
+
+impl Endpoint {
+    /// # Errors
+    /// If the URL names no broker that this build can reach.
+    pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
+        let address = Address::parse(url)?;
+        let source = Source::of(&address)?;
+        Ok(Self { address: Arc::new(address), source })
+    }
+
+    /// Opens a connection. `reply_timeout` bounds the wait for each reply; blocking reads have none and bound themselves.
+    ///
+    /// # Errors
+    /// If nobody answers, or the broker refuses.
+    pub(crate) async fn open(
+        &self,
+        reply_timeout: Option<Duration>,
+        pushes: Option<PushSink>,
+    ) -> Result<Connection, ConnectError> {
+        let unreachable = |source| ConnectError::Unreachable { url: self.address.to_string(), source };
+        match tokio::time::timeout(OPEN_TIMEOUT, self.open_unbounded(reply_timeout, pushes)).await {
+            Ok(result) => result,
+            Err(_) => Err(unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s"))),
+        }
+    }
+
+    async fn open_unbounded(
+        &self,
+        reply_timeout: Option<Duration>,
+        pushes: Option<PushSink>,
+    ) -> Result<Connection, ConnectError> {
+        let unreachable = |source| ConnectError::Unreachable { url: self.address.to_string(), source };
+        let stream = self.source.open().await.map_err(unreachable)?;
+        let mut config = AsyncConnectionConfig::new()
+            .set_response_timeout(reply_timeout)
+            .set_pipeline_buffer_size(QUEUE_LENGTH);
+        if let Some(pushes) = pushes {
+            config = config.set_push_sender(move |push: PushInfo| {
+                pushes(push);
+                Ok::<(), redis::aio::SendError>(())
+            });
+        }
+        let (inner, driver) =
+            MultiplexedConnection::new_with_config(&self.login(), stream, config).await.map_err(|error| {
+                if error.is_io_error() || error.is_connection_dropped() {
+                    unreachable(io::Error::other(error.to_string()))
+                } else {
+                    ConnectError::Refused { url: self.address.to_string(), message: error.to_string() }
+                }
+            })?;
+        let task = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
+        Ok(Connection { inner, driver: task, address: Arc::clone(&self.address) })
+    }
+
+    fn login(&self) -> RedisConnectionInfo {
+        let mut info = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_db(self.address.database)
+            .set_lib_name("cauce", env!("CARGO_PKG_VERSION"));
+        if let Some(username) = &self.address.username {
+            info = info.set_username(username);
+        }
+        if let Some(password) = &self.address.password {
+            info = info.set_password(password);
+        }
+        info
+    }
+}
+
+/// Takes pushes as they arrive; must not block.
+pub(crate) type PushSink = Box<dyn Fn(PushInfo) + Send + Sync>;
+
+/// A connection that clones share; it closes when the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    inner: MultiplexedConnection,
+    driver: Arc<Driver>,
+    address: Arc<Address>,
+}
+
+impl Connection {
+    /// # Errors
+    /// If the connection breaks, the reply does not come in time, or the broker refuses.
+    pub(crate) async fn send(&mut self, command: &Cmd) -> Result<Value, CommandError> {
+        let value = self.inner.send_packed_command(command).await.map_err(|error| self.lost(&error))?;
+        reply::checked(value)
+    }
+
+    /// Sends all commands at once; each has its own reply or refusal.
+    ///
+    /// # Errors
+    /// If the connection breaks or the replies do not come in time.
+    pub(crate) async fn send_all(
+        &mut self,
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, CommandError>>, CommandError> {
+        let values = self
+            .inner
+            .send_packed_commands(commands, 0, commands.len())
+            .await
+            .map_err(|error| self.lost(&error))?;
+        Ok(values.into_iter().map(reply::checked).collect())
+    }
+
+    /// Sends all commands as one transaction (MULTI ... EXEC): all are carried out, with nothing between them, or none.
+    ///
+    /// # Errors
+    /// If the connection breaks, the replies do not come in time, or the broker refuses any of them.
+    pub(crate) async fn transaction(&mut self, commands: &mut Pipeline) -> Result<Vec<Value>, CommandError> {
+        commands.atomic();
+        let values = self
+            .inner
+            .send_packed_commands(commands, commands.len() + 1, 1)
+            .await
+            .map_err(|error| self.lost(&error))?;
+        match values.into_iter().next().map(reply::checked).transpose()? {
+            Some(Value::Array(replies)) => replies.into_iter().map(reply::checked).collect(),
+            _ => Err(CommandError::Unexpected { command: "EXEC" }),
+        }
+    }
+
+    /// # Errors
+    /// If the connection breaks or the broker refuses.
+    pub(crate) async fn subscribe(
+        &mut self,
+        channels: &[String],
+        patterns: &[String],
+    ) -> Result<(), CommandError> {
+        if !channels.is_empty() {
+            self.inner.subscribe(channels).await.map_err(|error| self.lost(&error))?;
+        }
+        if !patterns.is_empty() {
+            self.inner.psubscribe(patterns).await.map_err(|error| self.lost(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the broker has hung up: nothing sent now would reach it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.driver.0.is_finished()
+    }
+
+    fn lost(&self, error: &RedisError) -> CommandError {
+        match error.code() {
+            Some(code) if !error.is_io_error() => CommandError::Refused {
+                code: code.to_owned(),
+                message: error.detail().unwrap_or_default().to_owned(),
+            },
+            _ => CommandError::OutcomeUnknown { url: self.address.to_string(), problem: error.to_string() },
+        }
+    }
+}
+
+/// Ends the connection's task with the last clone.
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,12 @@
+//! The only module that knows the client crate: addresses, connections, commands, replies.
+
+pub(crate) mod address;
+pub(crate) mod backoff;
+pub(crate) mod command;
+pub(crate) mod connection;
+pub(crate) mod link;
+pub(crate) mod reply;
+
+mod dial;
+#[cfg(feature = "embedded")]
+mod embedded;

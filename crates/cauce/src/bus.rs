@@ -1,0 +1,210 @@
+//! `Bus`: a connection to a broker, by URL.
+
+use redis::Pipeline;
+
+use crate::backend::command::{self, xadd};
+use crate::backend::connection::Endpoint;
+use crate::backend::link::Link;
+use crate::backend::reply;
+use crate::broker::BrokerInfo;
+use crate::channel::{Body, Channel, Subscription};
+use crate::entry::EntryId;
+use crate::error::{CommandError, ConnectError, PublishAllError, PublishError};
+use crate::event::{Event, Metadata, to_fields};
+
+/// Events of one pipeline of [`Bus::publish_all`]: enough that the round trip does not matter, few enough that memory is bounded.
+const PIPELINE_LENGTH: usize = 500;
+
+/// A connection to a broker. Cheap to clone; clones share it.
+///
+/// It survives the broker: when the connection breaks it is opened again for ever, with growing, jittered waits. A command sent
+/// meanwhile waits up to ten seconds for it.
+#[derive(Clone)]
+pub struct Bus {
+    link: Link,
+    source: std::sync::Arc<str>,
+}
+
+impl Bus {
+    /// Connects to the broker that `url` names.
+    ///
+    /// | URL | broker |
+    /// |---|---|
+    /// | `redis://[USER:PASSWORD@]HOST[:PORT][/DB]` | Redis 6.2 or later, Valkey, `cauce serve` |
+    /// | `rediss://...` | the same over TLS, trusting the system's certificates |
+    /// | `unix:PATH[?db=N&user=U&pass=P]` | the same over a Unix socket |
+    /// | `memory:` | a fresh broker inside this process, shared by the clones of this bus |
+    /// | `memory:NAME` | a broker inside this process, shared by all who name it |
+    ///
+    /// # Errors
+    /// If the URL names no broker, nobody answers there, or the broker refuses.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        let endpoint = Endpoint::parse(url)?;
+        Ok(Self { link: Link::open(endpoint).await?, source: program().into() })
+    }
+
+    /// The same bus, whose events name `source` as their origin. The default is the program's name.
+    #[must_use]
+    pub fn with_source(&self, source: &str) -> Self {
+        Self { link: self.link.clone(), source: source.into() }
+    }
+
+    /// Appends the event to its stream.
+    ///
+    /// When this returns, the entry is as durable as the broker is ([`BrokerInfo::durability`]), and every group will get it. Concurrent
+    /// calls share a connection and travel together. Dropping the future may or may not leave the event published.
+    ///
+    /// # Errors
+    /// If the event can't be written, or the broker did not confirm it; see [`CommandError::OutcomeUnknown`].
+    pub async fn publish<E: Event>(&self, event: &E) -> Result<EntryId, PublishError> {
+        self.publish_with(event, &Metadata::new()).await
+    }
+
+    /// As [`publish`](Self::publish), with metadata of the publisher's own.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn publish_with<E: Event>(
+        &self,
+        event: &E,
+        metadata: &Metadata,
+    ) -> Result<EntryId, PublishError> {
+        const {
+            assert!(
+                !E::STREAM.is_empty(),
+                "this event has no stream: add #[event(stream = \"...\")], or use Bus::broadcast"
+            );
+        };
+        let fields = to_fields(event, metadata, &self.source)?;
+        let reply = self.link.send(&xadd(E::STREAM, &fields)).await?;
+        Ok(reply::entry_id(&reply).ok_or(CommandError::Unexpected { command: "XADD" })?)
+    }
+
+    /// Appends the events to their stream, in order, many per round trip. Not atomic: others may append between them.
+    ///
+    /// # Errors
+    /// At the first event that is not confirmed; the error holds the ids of those before it. Later ones may have been
+    /// published too, if the connection broke.
+    pub async fn publish_all<E: Event>(&self, events: &[E]) -> Result<Vec<EntryId>, PublishAllError> {
+        const {
+            assert!(
+                !E::STREAM.is_empty(),
+                "this event has no stream: add #[event(stream = \"...\")], or use Bus::broadcast"
+            );
+        };
+        let mut confirmed = Vec::with_capacity(events.len());
+        for chunk in events.chunks(PIPELINE_LENGTH) {
+            if let Err(source) = self.publish_chunk(chunk, &mut confirmed).await {
+                return Err(PublishAllError { confirmed, total: events.len(), source });
+            }
+        }
+        Ok(confirmed)
+    }
+
+    async fn publish_chunk<E: Event>(
+        &self,
+        events: &[E],
+        confirmed: &mut Vec<EntryId>,
+    ) -> Result<(), PublishError> {
+        let metadata = Metadata::new();
+        let mut pipeline = Pipeline::with_capacity(events.len());
+        for event in events {
+            pipeline.add_command(xadd(E::STREAM, &to_fields(event, &metadata, &self.source)?));
+        }
+        for reply in self.link.send_all(&pipeline).await? {
+            confirmed.push(reply::entry_id(&reply?).ok_or(CommandError::Unexpected { command: "XADD" })?);
+        }
+        Ok(())
+    }
+
+    /// The Pub/Sub channel of that name.
+    #[must_use]
+    pub fn channel<'a>(&'a self, name: &'a str) -> Channel<'a> {
+        Channel::new(&self.link, name)
+    }
+
+    /// Publishes the event on its own channel (`#[event(channel = "...")]`); says how many subscribers got it. At most once:
+    /// who is not connected now never sees it.
+    ///
+    /// # Errors
+    /// As [`Channel::publish`].
+    pub async fn broadcast<E: Event>(&self, event: &E) -> Result<u64, PublishError> {
+        const {
+            assert!(
+                !E::CHANNEL.is_empty(),
+                "this event has no channel: add #[event(channel = \"...\")], or use Bus::channel(name)"
+            );
+        };
+        self.channel(E::CHANNEL).publish(event).await
+    }
+
+    /// Subscribes to channels. When this returns, the broker has confirmed: what is published from now on arrives, unless
+    /// [`Received`](crate::Received) says otherwise.
+    ///
+    /// # Errors
+    /// If the first connection fails or the broker refuses.
+    pub async fn subscribe<B: Body>(
+        &self,
+        channels: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Subscription<B>, SubscribeError> {
+        let channels = channels.into_iter().map(Into::into).collect();
+        Subscription::open(self.link.endpoint().clone(), channels, Vec::new()).await
+    }
+
+    /// Subscribes to all channels whose names match the glob patterns (`*`, `?`, `[a-z]`).
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn psubscribe<B: Body>(
+        &self,
+        patterns: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Subscription<B>, SubscribeError> {
+        let patterns = patterns.into_iter().map(Into::into).collect();
+        Subscription::open(self.link.endpoint().clone(), Vec::new(), patterns).await
+    }
+
+    /// What the broker is, and how durable it says it is.
+    ///
+    /// # Errors
+    /// If the broker can't be asked.
+    pub async fn broker(&self) -> Result<BrokerInfo, CommandError> {
+        BrokerInfo::ask(&self.link).await
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The key of the stream of dead letters of `stream`.
+    #[must_use]
+    pub fn dead_letter_stream(stream: &str) -> String {
+        command::companion(stream, "dead")
+    }
+}
+
+impl std::fmt::Debug for Bus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bus")
+            .field("broker", &self.link.endpoint().address)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+/// A subscription that did not come about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// Its connection could not be opened.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The broker did not confirm it.
+    #[error("the subscription is not confirmed: {0}")]
+    Command(#[from] CommandError),
+}
+
+fn program() -> String {
+    let path = std::env::current_exe().ok();
+    let name = path.as_ref().and_then(|path| path.file_stem()).and_then(|name| name.to_str());
+    name.unwrap_or("cauce").to_owned()
+}

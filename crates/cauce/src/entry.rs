@@ -1,0 +1,202 @@
+//! Stream entries: their ids and their fields.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+/// The id of a stream entry: the broker's clock in milliseconds, and a number that tells entries of one millisecond apart.
+///
+/// Ids of one stream grow; their order is the order of the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Milliseconds since the Unix epoch, by the broker's clock.
+    pub ms: u64,
+    /// Tells entries of the same millisecond apart.
+    pub seq: u64,
+}
+
+impl EntryId {
+    /// Before every entry.
+    pub const ZERO: Self = Self { ms: 0, seq: 0 };
+
+    /// The id `ms-seq`.
+    #[must_use]
+    pub const fn new(ms: u64, seq: u64) -> Self {
+        Self { ms, seq }
+    }
+
+    /// When the broker appended the entry, unless its writer chose the id.
+    #[must_use]
+    pub fn time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.ms)
+    }
+
+    /// The greatest id below this one; zero stays zero.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        match (self.ms, self.seq) {
+            (0, 0) => self,
+            (ms, 0) => Self { ms: ms - 1, seq: u64::MAX },
+            (ms, seq) => Self { ms, seq: seq - 1 },
+        }
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let dash = bytes.iter().position(|byte| *byte == b'-')?;
+        let (ms, seq) = bytes.split_at(dash);
+        Some(Self { ms: digits(ms)?, seq: digits(seq.get(1..)?)? })
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = ParseEntryIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.contains('-') {
+            true => Self::from_bytes(text.as_bytes()),
+            false => digits(text.as_bytes()).map(|ms| Self { ms, seq: 0 }),
+        }
+        .ok_or_else(|| ParseEntryIdError { text: text.to_owned() })
+    }
+}
+
+/// The text is not an entry id.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{text}` is not an entry id: write milliseconds and a number, as in 1700000000000-0")]
+pub struct ParseEntryIdError {
+    text: String,
+}
+
+/// The field/value pairs of an entry, in the order of the wire.
+///
+/// Names and values are bytes, as in Redis; a name may occur more than once, and lookups then find the first.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Fields(Vec<(Bytes, Bytes)>);
+
+/// Names and media types that Cauce writes are static; what comes from the wire is owned.
+type Bytes = Cow<'static, [u8]>;
+
+impl Fields {
+    /// No fields.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    /// Appends a pair; an earlier one of that name stays.
+    pub fn push(&mut self, name: impl Into<Cow<'static, [u8]>>, value: impl Into<Cow<'static, [u8]>>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// Appends a pair of texts.
+    pub fn push_text(&mut self, name: &'static str, value: impl Into<Cow<'static, str>>) {
+        let value = match value.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        self.0.push((Cow::Borrowed(name.as_bytes()), value));
+    }
+
+    /// The value of the first field of that name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(found, _)| found.as_ref() == name.as_bytes()).map(|(_, value)| value.as_ref())
+    }
+
+    /// The value of the first field of that name, if it is UTF-8.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.field(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// All pairs, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
+    /// How many pairs there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no pair.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(name, value)| (Shown(name), Shown(value)))).finish()
+    }
+}
+
+/// An entry as it stands in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id.
+    pub id: EntryId,
+    /// Its fields.
+    pub fields: Fields,
+}
+
+/// Bytes that are mostly text.
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&String::from_utf8_lossy(self.0), f)
+    }
+}
+
+fn digits(bytes: &[u8]) -> Option<u64> {
+    if bytes.is_empty() {
+        return None;
+    }
+    bytes.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        sum.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_parse_print_and_order() {
+        let id: EntryId = "1526919030474-55".parse().unwrap();
+        assert_eq!(id, EntryId::new(1_526_919_030_474, 55));
+        assert_eq!(id.to_string(), "1526919030474-55");
+        assert_eq!("7".parse::<EntryId>().unwrap(), EntryId::new(7, 0));
+        assert!(EntryId::new(1, 9) < EntryId::new(2, 0));
+        for wrong in ["", "-", "1-", "-1", "a-1", "1-1-1", "99999999999999999999-0"] {
+            let error = wrong.parse::<EntryId>().unwrap_err();
+            assert!(error.to_string().contains("is not an entry id"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_previous_id_is_the_greatest_below() {
+        assert_eq!(EntryId::new(5, 1).previous(), EntryId::new(5, 0));
+        assert_eq!(EntryId::new(5, 0).previous(), EntryId::new(4, u64::MAX));
+        assert_eq!(EntryId::ZERO.previous(), EntryId::ZERO);
+    }
+}

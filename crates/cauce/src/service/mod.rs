@@ -1,0 +1,271 @@
+//! `Service`: a named consumer group with handlers.
+
+mod core;
+mod extract;
+mod group;
+mod handler;
+mod held;
+mod keeper;
+mod lane;
+mod outcome;
+mod parked;
+mod pending;
+mod reader;
+mod report;
+mod retry;
+mod running;
+mod settle;
+mod worker;
+
+pub use self::core::Start;
+pub use extract::{Context, Delivery, Extract, FromRef, Headers, State};
+pub use handler::Handler;
+pub use outcome::{HandlerError, IntoOutcome};
+pub use report::Report;
+pub use retry::Retry;
+pub use running::Running;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::core::{Core, Settings};
+use self::extract::Names;
+use self::handler::{Route, route};
+use self::lane::Lane;
+use crate::bus::Bus;
+use crate::error::CommandError;
+use crate::event::Event;
+
+/// A named consumer group with handlers.
+///
+/// Every group gets every entry of the streams that its handlers' events live on; inside the group, exactly one instance of the service
+/// gets it. Start as many instances as you like, on any machines: they share the work, and take over from each other.
+///
+/// | a handler | and the entry |
+/// |---|---|
+/// | returns `Ok` | is acknowledged (in batches, within about a millisecond) |
+/// | returns an error, panics, or exceeds its timeout | stays pending and is tried again by [`Retry`]; after the last attempt it is a dead letter |
+/// | returns [`HandlerError::reject`] | is a dead letter |
+/// | can't be called, because the payload does not fit its event | is a dead letter |
+/// | does not exist for this action | is acknowledged and counted |
+///
+/// Delivery is at least once: an entry can come again when a process or connection dies between its handler and its acknowledgement.
+/// With [`no_ack`](Self::no_ack) it is at most once.
+#[must_use = "a service does nothing until it runs"]
+pub struct Service<S = ()> {
+    name: String,
+    state: S,
+    routes: Vec<Registered>,
+    settings: Settings,
+}
+
+struct Registered {
+    stream: &'static str,
+    action: &'static str,
+    route: Route,
+}
+
+impl Service<()> {
+    /// A service whose consumer group has this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), state: (), routes: Vec::new(), settings: Settings::default() }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Service<S> {
+    /// The state that handlers added after this can take as [`State<T>`](State).
+    pub fn state<T: Clone + Send + Sync + 'static>(self, state: T) -> Service<T> {
+        Service { name: self.name, state, routes: self.routes, settings: self.settings }
+    }
+
+    /// Adds a handler: an async function whose first argument is the event.
+    pub fn on<H, Arguments>(mut self, handler: H) -> Self
+    where
+        H: Handler<Arguments, S>,
+    {
+        const {
+            assert!(
+                !H::Event::STREAM.is_empty(),
+                "this event has no stream to read: add #[event(stream = \"...\")]"
+            );
+        };
+        let route = route(handler, self.state.clone());
+        self.routes.push(Registered { stream: H::Event::STREAM, action: H::Event::ACTION, route });
+        self
+    }
+
+    /// When failed deliveries are tried again; the default is [`Retry::default`].
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.settings.retry = retry;
+        self
+    }
+
+    /// How many handlers of this instance run at once; the default is 16. With 1, entries are handled in the order of their stream, but
+    /// for those that are tried again.
+    pub fn concurrency(mut self, handlers: usize) -> Self {
+        self.settings.concurrency = handlers.max(1);
+        self
+    }
+
+    /// How long a handler may take; longer is a failure like any other. By default as long as it likes: while it runs, nobody takes its
+    /// entry over.
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.handler_timeout = Some(timeout);
+        self
+    }
+
+    /// Where the group begins if it does not exist yet; the default is [`Start::New`]. An existing group goes on where it was.
+    pub fn start_at(mut self, start: Start) -> Self {
+        self.settings.start_at = start;
+        self
+    }
+
+    /// At most once: an entry counts as done when it is read (NOACK). No retries; what is read and not handled when the process dies is
+    /// lost. Failures still become dead letters.
+    pub fn no_ack(mut self) -> Self {
+        self.settings.acknowledge = false;
+        self
+    }
+
+    /// How long running handlers may take to end when the service stops; the default is ten seconds. Then they are cut off, and their
+    /// entries handed back.
+    pub fn shutdown_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.shutdown_deadline = deadline;
+        self
+    }
+
+    /// After how long without a sign of life of its consumer a pending entry is taken over; the default is 15 seconds. Live instances give
+    /// signs of life for all entries that they hold, three times as often.
+    pub fn reclaim_after(mut self, idle: Duration) -> Self {
+        self.settings.reclaim_after = idle.max(Duration::from_millis(100));
+        self
+    }
+
+    /// What the consumer's name begins with; host, process id and a random number follow. The default is the group's name.
+    pub fn consumer_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.consumer_prefix = Some(prefix.into());
+        self
+    }
+
+    /// Runs until the process gets SIGTERM or SIGINT, then stops in order.
+    ///
+    /// # Errors
+    /// If it can't start; once it runs, it never ends by itself.
+    pub async fn run(self, bus: &Bus) -> Result<Report, ServiceError> {
+        let signal = termination()?;
+        self.run_until(bus, signal).await
+    }
+
+    /// Runs until the future ends, then stops in order. Dropping this future cuts the service off as a crash would.
+    ///
+    /// # Errors
+    /// If it can't start; once it runs, it never ends by itself.
+    pub async fn run_until(self, bus: &Bus, end: impl Future) -> Result<Report, ServiceError> {
+        let running = self.start(bus).await?;
+        end.await;
+        Ok(running.stop().await)
+    }
+
+    /// Starts it in the background. When this returns, the group exists: what is published from now on is handled.
+    ///
+    /// # Errors
+    /// If it has no handler, two handlers for one action, or the group can't be made.
+    pub async fn start(self, bus: &Bus) -> Result<Running, ServiceError> {
+        let group: Arc<str> = self.name.as_str().into();
+        let consumer = consumer_name(self.settings.consumer_prefix.as_deref().unwrap_or(&self.name));
+        let lanes = lanes(self.routes)?;
+        let core =
+            Core::new(bus.link().clone(), Names { group, consumer: consumer.into() }, self.settings, lanes);
+        group::create_all(&core).await.map_err(|source| ServiceError::Group { group: self.name, source })?;
+        Ok(Running::start(core))
+    }
+}
+
+impl<S> std::fmt::Debug for Service<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let actions: Vec<_> = self.routes.iter().map(|route| (route.stream, route.action)).collect();
+        f.debug_struct("Service").field("name", &self.name).field("handles", &actions).finish_non_exhaustive()
+    }
+}
+
+/// A service that could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// It handles nothing.
+    #[error("the service has no handler: add one with .on(handler)")]
+    NoHandler,
+    /// Two handlers want the same entries.
+    #[error(
+        "two handlers for the action `{action}` of the stream `{stream}`: a service has one for each; do both in one handler, or use two services"
+    )]
+    TwoHandlers {
+        /// The stream.
+        stream: &'static str,
+        /// The action.
+        action: &'static str,
+    },
+    /// Its consumer group can't be made.
+    #[error("the consumer group `{group}` can't be made: {source}")]
+    Group {
+        /// The group.
+        group: String,
+        /// Why.
+        source: CommandError,
+    },
+    /// The process's signals can't be listened to.
+    #[error("SIGTERM and SIGINT can't be listened to: {0}")]
+    Signals(#[from] std::io::Error),
+}
+
+fn lanes(registered: Vec<Registered>) -> Result<Vec<Arc<Lane>>, ServiceError> {
+    let mut streams: Vec<(&'static str, HashMap<Vec<u8>, Route>)> = Vec::new();
+    for Registered { stream, action, route } in registered {
+        let routes = match streams.iter().position(|(found, _)| *found == stream) {
+            Some(index) => streams.get_mut(index),
+            None => {
+                streams.push((stream, HashMap::new()));
+                streams.last_mut()
+            }
+        };
+        if routes.is_some_and(|(_, routes)| routes.insert(action.as_bytes().to_vec(), route).is_some()) {
+            return Err(ServiceError::TwoHandlers { stream, action });
+        }
+    }
+    if streams.is_empty() {
+        return Err(ServiceError::NoHandler);
+    }
+    Ok(streams
+        .into_iter()
+        .enumerate()
+        .map(|(index, (stream, routes))| Arc::new(Lane::new(index, stream, routes)))
+        .collect())
+}
+
+/// Unique for every start: a name that two processes share would let one settle what the other runs.
+fn consumer_name(prefix: &str) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
+    let host = host.as_deref().map_or("host", str::trim);
+    format!("{prefix}-{host}-{}-{:08x}", std::process::id(), fastrand::u32(..))
+}
+
+#[cfg(unix)]
+fn termination() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn termination() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}

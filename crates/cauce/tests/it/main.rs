@@ -1,0 +1,9 @@
+//! The toolkit against a real redis-server, which each test starts for itself.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod channels;
+mod outages;
+mod publish;
+mod services;
+mod support;

@@ -1,0 +1,207 @@
+//! A redis-server of the test's own, and what the tests share.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cauce::{Bus, Event};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+/// Nothing that a test waits for takes this long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A redis-server that ends with the test.
+pub(crate) struct Server {
+    port: u16,
+    process: Child,
+    settings: Vec<&'static str>,
+    directory: TempDir,
+}
+
+impl Server {
+    /// Without persistence.
+    pub(crate) fn start() -> Self {
+        Self::with(&["--save", "", "--appendonly", "no"])
+    }
+
+    /// Every write is on disk before its reply.
+    pub(crate) fn durable() -> Self {
+        Self::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    pub(crate) fn with(settings: &[&'static str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let port = free_port();
+        let process = spawn(port, &directory, settings);
+        let server = Self { port, process, settings: settings.to_vec(), directory };
+        server.wait_until_it_answers();
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn socket_url(&self) -> String {
+        format!("unix:{}", self.directory.path().join("redis.sock").display())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// On the same port, with what is on its disk.
+    pub(crate) fn start_again(&mut self) {
+        self.process = spawn(self.port, &self.directory, &self.settings);
+        self.wait_until_it_answers();
+    }
+
+    fn wait_until_it_answers(&self) {
+        for _ in 0..2_000 {
+            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("redis-server does not answer on port {}", self.port);
+    }
+
+    /// What any client says to it, by redis-cli.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        let port = self.port.to_string();
+        let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(port: u16, directory: &TempDir, settings: &[&str]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--unixsocket", "redis.sock"])
+        .arg("--dir")
+        .arg(directory.path())
+        .args(settings)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed")
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Runs a case of one URL against a redis-server.
+macro_rules! on_redis {
+    ($($name:ident),* $(,)?) => {
+        mod redis_only {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let server = crate::support::Server::start();
+                super::$name(&server.url()).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_redis;
+
+/// Runs a case of one URL against every target.
+macro_rules! on_every_target {
+    ($($name:ident),* $(,)?) => {
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let server = crate::support::Server::start();
+                super::$name(&server.url()).await;
+            })*
+        }
+
+        #[cfg(feature = "embedded")]
+        mod memory {
+            $(#[tokio::test]
+            async fn $name() {
+                // Named after the case: it may connect more than once.
+                super::$name(concat!("memory:", module_path!(), stringify!($name))).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_every_target;
+
+pub(crate) async fn connect(url: &str) -> Bus {
+    Bus::connect(url).await.unwrap()
+}
+
+/// Waits until the condition holds.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    until_async(what, async || condition()).await;
+}
+
+pub(crate) async fn until_async(what: &str, condition: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+}
+
+pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+#[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
+#[event(stream = "flights", action = "flight.cancelled", key = "flight", channel = "gates")]
+pub(crate) struct Cancelled {
+    pub(crate) flight: String,
+    pub(crate) passengers: u32,
+}
+
+impl Cancelled {
+    pub(crate) fn numbered(number: u32) -> Self {
+        Self { flight: format!("UA {number}"), passengers: number }
+    }
+
+    pub(crate) fn series(count: u32) -> Vec<Self> {
+        (0..count).map(Self::numbered).collect()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
+#[event(stream = "flights", action = "flight.departed", codec = "fields")]
+pub(crate) struct Departed {
+    pub(crate) flight: String,
+    pub(crate) minutes_late: i32,
+}
+
+/// What handlers saw, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T: Clone> Seen<T> {
+    pub(crate) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    pub(crate) fn push(&self, item: T) {
+        self.0.lock().unwrap().push(item);
+    }
+
+    pub(crate) fn all(&self) -> Vec<T> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
