@@ -68,3 +68,9 @@ pub use service::{
     Context, Delivery, Extract, FromRef, Handler, HandlerError, Headers, IntoOutcome, Report, Retry, Running,
     Service, ServiceError, Start, State,
 };
+
+/// The README's samples are compiled and run.
+#[cfg(all(doctest, feature = "embedded"))]
+#[doc = include_str!("../../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

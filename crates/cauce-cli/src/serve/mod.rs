@@ -48,6 +48,17 @@ enum Sync {
     Off,
 }
 
+impl Sync {
+    /// As the flag is written.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Everysec => "everysec",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// Runs the command; what it returns is the process's exit code.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if !args.memory {
@@ -80,9 +91,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
     let broker = Broker::in_memory(config);
     println!(
-        "cauce {}: serving on {address}, in memory (--sync {:?} has no effect)",
+        "cauce {}: serving on {address}, in memory: --sync {} has nothing to sync",
         env!("CARGO_PKG_VERSION"),
-        args.sync
+        args.sync.name()
     );
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
