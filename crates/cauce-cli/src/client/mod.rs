@@ -193,10 +193,10 @@ impl Control {
     fn reply(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
         loop {
             let mut cursor = Cursor::new(&self.bytes);
-            if let Some(strings) = whole_reply(&mut cursor)? {
+            if let Some(reply) = whole_reply(&mut cursor).transpose() {
                 let used = cursor.position();
                 self.bytes.drain(..used);
-                return Ok(strings);
+                return reply;
             }
             let mut buffer = [0; 16 * 1024];
             match self.stream.read(&mut buffer) {

@@ -162,7 +162,7 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// The next token; `None` if its bytes have not all come yet.
+    /// The next token; `None` if its bytes have not all come yet. An error reply is passed over.
     pub(crate) fn next_token(&mut self) -> Result<Option<Token<'a>>, ReplyError> {
         let rest = &self.bytes[self.at..];
         let Some(end) = memchr(b'\n', rest) else { return Ok(None) };
@@ -180,7 +180,10 @@ impl<'a> Cursor<'a> {
                 }
             },
             b'+' | b':' => Token::Line(line),
-            b'-' => return Err(ReplyError::Refused(String::from_utf8_lossy(line).into_owned())),
+            b'-' => {
+                self.at += used;
+                return Err(ReplyError::Refused(String::from_utf8_lossy(line).into_owned()));
+            }
             other => return Err(ReplyError::NotResp(other)),
         };
         self.at += used;
@@ -237,6 +240,13 @@ mod tests {
         cursor.next_token().unwrap();
         assert_eq!(cursor.next_token(), Ok(Some(Token::Bulk(Some(b"abc")))));
         assert_eq!(cursor.position(), bytes.len());
+    }
+
+    #[test]
+    fn what_follows_an_error_reply_is_read() {
+        let mut cursor = Cursor::new(b"-ERR no\r\n:1\r\n");
+        assert_eq!(cursor.next_token(), Err(ReplyError::Refused("ERR no".into())));
+        assert_eq!(cursor.next_token(), Ok(Some(Token::Line(b"1"))));
     }
 
     #[test]

@@ -13,16 +13,23 @@ fn bench(arguments: &[&str]) -> (Output, String) {
 
 #[test]
 fn every_scenario_measures_the_broker() {
-    let only = "fan-out,get,set,ping";
-    let (output, text) =
-        bench(&["--spawn-cauce", "--only", only, "--rounds", "1", "--seconds", "0.05", "--json"]);
+    let (output, text) = bench(&["--spawn-cauce", "--rounds", "1", "--seconds", "0.1", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    let names: Vec<_> = only.split(',').collect();
+    let names = ["xadd-pipelined", "xadd", "group-drain", "fan-out", "get", "set", "ping", "latency"];
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.iter().map(|line| line["scenario"].as_str().unwrap()).collect::<Vec<_>>(), names);
     for line in lines {
         assert!(line["a"]["figure"]["median"].as_f64().unwrap() > 0.0, "{line}");
+    }
+}
+
+#[test]
+fn the_pipe_is_measured_against_tcp() {
+    let (output, text) = bench(&["--in-process", "--rounds", "1", "--seconds", "0.1", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for name in ["publish", "consume"] {
+        assert!(text.contains(&format!("{{\"scenario\":\"{name}\"")), "{text}");
     }
 }
 
