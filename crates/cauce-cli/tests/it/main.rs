@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod bench;
+mod demo;
