@@ -79,6 +79,8 @@ pub(super) struct Block {
     last_id: StreamId,
     /// The first entry that is not deleted. Past the end when none is left.
     head: Position,
+    /// Tells the block from all others of its stream; later blocks have greater ones.
+    serial: u64,
     /// Entries, deleted ones included.
     entries: u32,
     /// Entries that are not deleted.
@@ -111,7 +113,7 @@ enum Plan {
 
 impl Block {
     /// A block that begins with this entry. `capacity` is a guess at the bytes it will hold.
-    pub(super) fn new<'f>(id: StreamId, fields: impl FieldPairs<'f>, capacity: usize) -> Self {
+    pub(super) fn new<'f>(serial: u64, id: StreamId, fields: impl FieldPairs<'f>, capacity: usize) -> Self {
         let mut bytes = Vec::with_capacity(capacity);
         bytes.push(VERSION);
         bytes.extend_from_slice(&id.ms.to_le_bytes());
@@ -125,6 +127,7 @@ impl Block {
             first_id: id,
             last_id: id,
             head,
+            serial,
             entries: 0,
             live: 0,
             sealed: false,
@@ -172,6 +175,10 @@ impl Block {
         !self.sealed && id > self.last_id && id.ms - self.first_id.ms < SPAN_MS_MAX
     }
 
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
+    }
+
     pub(super) fn first_id(&self) -> StreamId {
         self.first_id
     }
@@ -197,15 +204,24 @@ impl Block {
 
     /// The place of the first entry with an id of at least `id` that is not deleted, or the end.
     pub(super) fn seek(&self, id: StreamId) -> Position {
+        if id > self.last_id {
+            return self.end();
+        }
+        let Some(span_ms) = id.ms.checked_sub(self.first_id.ms) else { return self.head };
+        let seq = if span_ms == 0 { id.seq.saturating_sub(self.first_id.seq) } else { id.seq };
         let mut position = self.head;
         while (position.offset as usize) < self.bytes.len() {
-            let head = self.read_head(position);
-            if head.id >= id && !self.is_deleted(position.index) {
+            // Compared as they are written: nothing is worked out for the entries that are passed over.
+            let mut at = position.offset as usize;
+            let len = varint::read(&self.bytes, &mut at) as usize;
+            let end = at + len;
+            let time = varint::read(&self.bytes, &mut at) >> 1;
+            if time > span_ms || time == span_ms && varint::read(&self.bytes, &mut at) >= seq {
                 break;
             }
-            position = position.following(&head);
+            position = Position { offset: offset(end), index: position.index + 1 };
         }
-        position
+        self.skip_deleted(position)
     }
 
     /// The entry at `position`, which is not deleted, and the place of the next one that is not.
@@ -339,8 +355,9 @@ impl Block {
         Head { id, own_names: time & 1 == 1, body: offset, end }
     }
 
+    /// The first entry at or behind `position` that is not deleted, or the end.
     #[inline]
-    fn skip_deleted(&self, mut position: Position) -> Position {
+    pub(super) fn skip_deleted(&self, mut position: Position) -> Position {
         if self.deleted.is_empty() {
             return position;
         }
@@ -357,14 +374,15 @@ impl Block {
         self.deleted.get(word).is_some_and(|deleted| deleted & bit != 0)
     }
 
-    fn end(&self) -> Position {
+    /// The place behind the last entry, where the next one will be.
+    pub(super) fn end(&self) -> Position {
         Position { offset: offset(self.bytes.len()), index: self.entries }
     }
 }
 
 impl Position {
     /// Stands for the place in a block that there is not.
-    pub(super) const NONE: Self = Self { offset: u32::MAX, index: u32::MAX };
+    pub(super) const START: Self = Self { offset: 0, index: 0 };
 
     fn following(self, head: &Head) -> Self {
         Self { offset: offset(head.end), index: self.index + 1 }
@@ -506,7 +524,7 @@ mod tests {
     }
 
     fn block_of(entries: &[(StreamId, Fields)]) -> Block {
-        let mut block = Block::new(entries[0].0, pairs(&entries[0].1), 0);
+        let mut block = Block::new(0, entries[0].0, pairs(&entries[0].1), 0);
         for (id, fields) in &entries[1..] {
             block.append(*id, pairs(fields));
         }
@@ -569,7 +587,7 @@ mod tests {
                 ("key_3", "c"),
             ])
         };
-        let mut block = Block::new(StreamId::new(1_700_000_000_000, 0), pairs(&fields(0)), 0);
+        let mut block = Block::new(0, StreamId::new(1_700_000_000_000, 0), pairs(&fields(0)), 0);
         let before = block.encoded_len();
         for n in 1..100 {
             block.append(StreamId::new(1_700_000_000_000 + n as u64, 0), pairs(&fields(n)));
@@ -582,7 +600,7 @@ mod tests {
     fn a_block_is_sealed_by_either_limit_and_then_takes_no_more() {
         let fields = text(&[("name", "0123456789")]);
         let sealed_at = |max_entries, max_bytes| {
-            let mut block = Block::new(StreamId::new(1, 0), pairs(&fields), 0);
+            let mut block = Block::new(0, StreamId::new(1, 0), pairs(&fields), 0);
             (2..1000)
                 .find(|&ms| {
                     block.seal_if_full(BlockLimits { max_entries, max_bytes });
@@ -603,7 +621,7 @@ mod tests {
 
     #[test]
     fn ids_too_far_from_the_master_do_not_fit() {
-        let block = Block::new(StreamId::new(10, 5), pairs(&text(&[("f", "v")])), 0);
+        let block = Block::new(0, StreamId::new(10, 5), pairs(&text(&[("f", "v")])), 0);
         assert!(block.accepts(StreamId::new(10, 6)));
         assert!(!block.accepts(StreamId::new(10, 5)));
         assert!(!block.accepts(StreamId::new(9, 6)));

@@ -38,6 +38,15 @@ pub struct Entries {
     /// In ascending order. Only the last may be unsealed; none is without entries.
     blocks: VecDeque<Block>,
     counters: Counters,
+    next_serial: u64,
+}
+
+/// A place between two entries, to go on reading from. Stays good while entries are added and deleted around it,
+/// until its block is freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    block_serial: u64,
+    position: Position,
 }
 
 impl Entries {
@@ -50,7 +59,8 @@ impl Entries {
             // tail does not accept the id then either.
             tail => {
                 let capacity = tail.map_or(0, |tail| tail.encoded_len().min(limits.bytes()));
-                self.blocks.push_back(Block::new(id, fields, capacity));
+                self.blocks.push_back(Block::new(self.next_serial, id, fields, capacity));
+                self.next_serial += 1;
             }
         }
         self.blocks.back_mut().expect("an entry was added to the last block").seal_if_full(limits);
@@ -181,6 +191,36 @@ impl Entries {
         Range { entries: self, block, position, end }
     }
 
+    /// All entries from a place on, oldest first. The place must be [current](Self::is_current).
+    #[must_use]
+    pub fn range_from(&self, place: Place) -> Range<'_> {
+        let (block, position) = self.at(place).expect("the place is current");
+        Range { entries: self, block, position, end: StreamId::MAX }
+    }
+
+    /// The place behind the entry with this id, whether it is there or not; `None` in a stream without entries.
+    #[must_use]
+    pub fn place_behind(&self, id: StreamId) -> Option<Place> {
+        let (block, position) = match id.next() {
+            Some(next) => self.seek(next),
+            None => (self.blocks.len().checked_sub(1)?, self.blocks.back()?.end()),
+        };
+        Some(Place { block_serial: self.blocks.get(block)?.serial(), position })
+    }
+
+    /// Whether a place is still known.
+    #[must_use]
+    pub fn is_current(&self, place: Place) -> bool {
+        self.at(place).is_some()
+    }
+
+    /// How many entries there are from a place on; stops counting at `limit`.
+    #[must_use]
+    pub fn count_from(&self, place: Place, limit: u64) -> u64 {
+        let (block, position) = self.at(place).expect("the place is current");
+        self.count_blocks(block, position, StreamId::MAX, limit)
+    }
+
     /// The entries from `start` to `end`, both included, newest first.
     #[must_use]
     pub fn range_reverse(&self, start: StreamId, end: StreamId) -> RangeReverse<'_> {
@@ -197,7 +237,11 @@ impl Entries {
     /// lie between the two are not walked.
     #[must_use]
     pub fn count_range(&self, start: StreamId, end: StreamId, limit: u64) -> u64 {
-        let (mut index, mut position) = self.seek(start);
+        let (block, position) = self.seek(start);
+        self.count_blocks(block, position, end, limit)
+    }
+
+    fn count_blocks(&self, mut index: usize, mut position: Position, end: StreamId, limit: u64) -> u64 {
         let mut count = 0;
         while count < limit
             && let Some(block) = self.blocks.get(index)
@@ -253,14 +297,22 @@ impl Entries {
         (block.id_at(position) == Some(id)).then_some((index, position))
     }
 
-    /// Where the first entry with an id of at least `id` is.
+    /// Where the first entry with an id of at least `id` is; maybe the end of the block before it.
     fn seek(&self, id: StreamId) -> (usize, Position) {
         let index = self.block_of(id);
-        match self.blocks.get(index) {
-            Some(block) if block.last_id() >= id => (index, block.seek(id)),
-            Some(_) => (index + 1, self.head_of(index + 1)),
-            None => (index, Position::NONE),
-        }
+        (index, self.blocks.get(index).map_or(Position::START, |block| block.seek(id)))
+    }
+
+    /// Where a place is now.
+    fn at(&self, place: Place) -> Option<(usize, Position)> {
+        let serial = |block: &Block| block.serial();
+        // Serials are mostly without gaps.
+        let guess = place.block_serial.checked_sub(serial(self.blocks.front()?))? as usize;
+        let index = match self.blocks.get(guess) {
+            Some(block) if serial(block) == place.block_serial => guess,
+            _ => self.blocks.binary_search_by_key(&place.block_serial, serial).ok()?,
+        };
+        Some((index, self.blocks.get(index)?.skip_deleted(place.position)))
     }
 
     /// The last block whose first id is not greater than `id`, else the first one.
@@ -273,7 +325,7 @@ impl Entries {
     }
 
     fn head_of(&self, index: usize) -> Position {
-        self.blocks.get(index).map_or(Position::NONE, Block::head)
+        self.blocks.get(index).map_or(Position::START, Block::head)
     }
 }
 
@@ -284,6 +336,19 @@ pub struct Range<'a> {
     block: usize,
     position: Position,
     end: StreamId,
+}
+
+impl Range<'_> {
+    /// The place of the next entry; `None` if there never was one.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        // Behind the last entry it is the end of the last block, where the next entry may come.
+        let (block, position) = match self.entries.blocks.get(self.block) {
+            Some(block) => (block, self.position),
+            None => self.entries.blocks.back().map(|block| (block, block.end()))?,
+        };
+        Some(Place { block_serial: block.serial(), position })
+    }
 }
 
 impl<'a> Iterator for Range<'a> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Counters, IdMap, StreamId};
+use super::{Counters, Entries, IdMap, Place, StreamId};
 
 /// Stands for a consumer in the pending entries of its group. Belongs to no other consumer as long as it exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub struct Group {
     /// How many entries of the stream lie up to the cursor, deleted ones included; `None` when that cannot be
     /// known (Redis: -1).
     entries_read: Option<u64>,
+    /// The place of a cursor in the stream: a group that reads on need not search for its own. Not part of the
+    /// durable state.
+    place: Option<(StreamId, Place)>,
     pending: IdMap<Pending>,
     /// Consumers by their index; a place is free when nothing refers to it.
     consumers: Vec<Option<Consumer>>,
@@ -57,6 +60,7 @@ impl Group {
         Self {
             last_delivered_id,
             entries_read,
+            place: None,
             pending: IdMap::new(),
             consumers: Vec::new(),
             free: Vec::new(),
@@ -103,6 +107,23 @@ impl Group {
         }
         self.free.push(index);
         Some(consumer.pending.len())
+    }
+
+    /// The place behind the cursor; `None` in a stream without entries.
+    pub fn place(&mut self, entries: &Entries) -> Option<Place> {
+        let cursor = self.last_delivered_id;
+        let known = self.place.filter(|&(of, place)| {
+            // A cursor may be ahead of the stream (XGROUP SETID, XSETID): what is added then is not behind it.
+            let behind = || entries.range_from(place).next().is_none_or(|entry| entry.id() > cursor);
+            of == cursor && entries.is_current(place) && behind()
+        });
+        self.place = known.or_else(|| entries.place_behind(cursor).map(|place| (cursor, place)));
+        self.place.map(|(_, place)| place)
+    }
+
+    /// Takes note of the place behind the cursor, from a reader that came there.
+    pub fn set_place(&mut self, place: Option<Place>) {
+        self.place = place.map(|place| (self.last_delivered_id, place));
     }
 
     /// Notes that a consumer tried to read or claim.

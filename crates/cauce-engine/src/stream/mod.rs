@@ -14,7 +14,7 @@ mod state;
 mod varint;
 
 pub use block::{BlockLimits, Entry, EntryFields, FieldPairs};
-pub use entries::{Counters, Entries, Range, RangeReverse, Trim};
+pub use entries::{Counters, Entries, Place, Range, RangeReverse, Trim};
 pub use group::{Consumer, ConsumerIndex, Group, Pending};
 pub use id::{IdBuffer, IntervalIdError, InvalidStreamId, NewId, NewIdError, StreamId};
 pub use id_map::IdMap;

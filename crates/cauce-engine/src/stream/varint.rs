@@ -2,12 +2,14 @@
 //! bytes but the last (LEB128).
 
 /// How many bytes [`push`] writes for `value`: 1 to 10.
+#[inline]
 pub(super) fn len(value: u64) -> usize {
     // One byte per started group of seven bits, at least one.
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 /// Appends `value`.
+#[inline]
 pub(super) fn push(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
@@ -17,11 +19,20 @@ pub(super) fn push(bytes: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Reads the value at `*position` and moves past it. The bytes were written by [`push`].
+#[inline]
 pub(super) fn read(bytes: &[u8], position: &mut usize) -> u64 {
     let first = bytes[*position];
     *position += 1;
-    // Nearly all values in a block are below 128.
-    if first < 0x80 { u64::from(first) } else { read_rest(bytes, position, first) }
+    // Nearly all values in a block are below 128, and most others below 128 squared.
+    if first < 0x80 {
+        return u64::from(first);
+    }
+    let second = bytes[*position];
+    if second < 0x80 {
+        *position += 1;
+        return u64::from(first & 0x7f) | u64::from(second) << 7;
+    }
+    read_rest(bytes, position, first)
 }
 
 fn read_rest(bytes: &[u8], position: &mut usize, first: u8) -> u64 {

@@ -235,6 +235,19 @@ fn a_cursor_set_back_delivers_again_to_whoever_asks() {
     ]);
 }
 
+/// The group remembered the end of the stream as its place, and took what was added there for new.
+#[test]
+fn a_cursor_ahead_of_the_stream_is_not_passed_by_smaller_ids() {
+    three_entries().check(&[
+        ("XGROUP SETID s g 5", "+OK"),
+        ("XREADGROUP GROUP g c STREAMS s >", "*-1"),
+        ("XADD s 4 f d", "$3 4-0"),
+        ("XREADGROUP GROUP g c STREAMS s >", "*-1"),
+        ("XADD s 6 f e", "$3 6-0"),
+        ("XREADGROUP GROUP g c STREAMS s >", "*1 *2 $1 s *1 *2 $3 6-0 *2 $1 f $1 e"),
+    ]);
+}
+
 #[test]
 fn reading_as_a_group_names_what_is_wrong() {
     let mut world = three_entries();

@@ -13,7 +13,7 @@ use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::{from, integer, is};
 use crate::errors::{self, Error, stream as texts};
 use crate::keyspace::Slot;
-use crate::stream::{Entries, StreamId};
+use crate::stream::{Place, StreamId};
 use crate::time::Timestamp;
 
 pub(super) const XREAD: CommandSpec = CommandSpec {
@@ -132,19 +132,11 @@ pub(super) fn write_key(reply: &mut Encoder<'_>, key: &[u8]) {
     reply.bulk(key);
 }
 
-/// How many entries, at most `limit`, there are behind `id`.
-pub(super) fn count_behind(entries: &Entries, id: StreamId, limit: u64) -> u64 {
-    match id.next() {
-        Some(start) if id < entries.counters().last_id => entries.count_range(start, StreamId::MAX, limit),
-        _ => 0,
-    }
-}
-
 /// A stream that XREAD has something of.
 struct Found<'a> {
     key: &'a [u8],
     slot: Slot,
-    start: StreamId,
+    place: Place,
     len: usize,
 }
 
@@ -160,10 +152,12 @@ fn xread(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
             _ => strict_id(text)?,
         };
         after.push(id);
-        let Some((slot, start)) = slot.zip(id.next()) else { continue };
-        let len = count_behind(call.stream(slot).entries(), id, options.count) as usize;
+        let Some(slot) = slot else { continue };
+        let entries = call.stream(slot).entries();
+        let Some(place) = entries.place_behind(id) else { continue };
+        let len = entries.count_from(place, options.count) as usize;
         if len > 0 {
-            all_found.push(Found { key, slot, start, len });
+            all_found.push(Found { key, slot, place, len });
         }
     }
     if all_found.is_empty() {
@@ -175,7 +169,7 @@ fn xread(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         let (stream, reply) = call.stream_mut(found.slot);
         write_key(reply, found.key);
         reply.array(found.len);
-        let range = stream.entries().range(found.start, StreamId::MAX);
+        let range = stream.entries().range_from(found.place);
         range.take(found.len).for_each(|entry| reply::entry(reply, &entry));
     }
     Ok(Flow::Done)

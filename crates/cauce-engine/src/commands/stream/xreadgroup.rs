@@ -2,7 +2,7 @@
 
 use super::options::strict_id;
 use super::reply;
-use super::xread::{ReadCommand, ReadOptions, count_behind, write_header, write_key};
+use super::xread::{ReadCommand, ReadOptions, write_header, write_key};
 use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::errors::{Error, stream as texts};
@@ -121,17 +121,19 @@ pub(super) fn create_consumer(call: &mut Call<'_>, slot: Slot, key: &[u8], group
 }
 
 /// Counts the new entries of each stream, so that the reply's header is known before anything is delivered.
-fn plan(call: &Call<'_>, targets: &mut [Target<'_>], group: &[u8], count: u64) {
+fn plan(call: &mut Call<'_>, targets: &mut [Target<'_>], group: &[u8], count: u64) {
     for at in 0..targets.len() {
         let (before, rest) = targets.split_at_mut(at);
         let Some((target, _)) = rest.split_first_mut() else { continue };
-        let stream = call.stream(target.slot);
-        let (Wanted::New, Some(state)) = (target.wanted, stream.group(group)) else { continue };
+        let (stream, _) = call.stream_mut(target.slot);
+        let (Wanted::New, Some((state, entries))) = (target.wanted, stream.group_mut(group)) else {
+            continue;
+        };
+        let Some(place) = state.place(entries) else { continue };
         // A stream that is named twice has the second time only what the first leaves.
         let taken =
             before.iter().filter(|other| other.slot == target.slot).map(|other| other.len).sum::<u64>();
-        let limit = count.saturating_add(taken);
-        target.len = count_behind(stream.entries(), state.last_delivered_id(), limit).saturating_sub(taken);
+        target.len = entries.count_from(place, count.saturating_add(taken)).saturating_sub(taken);
     }
 }
 
@@ -141,13 +143,11 @@ fn deliver(call: &mut Call<'_>, target: &Target<'_>, reader: Reader<'_>) {
     let Reader { group: name, consumer, noack } = reader;
     let (stream, reply) = call.stream_mut(target.slot);
     let Some((group, entries)) = stream.group_mut(name) else { return };
-    let (Some(index), Some(start)) = (group.consumer_index(consumer), group.last_delivered_id().next())
-    else {
-        return;
-    };
+    let (Some(index), Some(place)) = (group.consumer_index(consumer), group.place(entries)) else { return };
     let counters = entries.counters();
+    let mut range = entries.range_from(place);
     reply.array(target.len as usize);
-    for entry in entries.range(start, StreamId::MAX).take(target.len as usize) {
+    for entry in range.by_ref().take(target.len as usize) {
         reply::entry(reply, &entry);
         if noack {
             group.deliver_noack(&counters, entry.id());
@@ -155,6 +155,7 @@ fn deliver(call: &mut Call<'_>, target: &Target<'_>, reader: Reader<'_>) {
             group.deliver(&counters, entry.id(), index, at_ms);
         }
     }
+    group.set_place(range.place());
     let (count, last_id) = (target.len, group.last_delivered_id());
     let effect = if noack {
         StreamEffect::DeliverNoAck { group: name, count, last_id }
