@@ -74,9 +74,9 @@ pub(crate) fn numbers(lines: &Seen, prefix: &str) -> Vec<u32> {
     rest.map(|text| text.trim().parse().expect("a number")).collect()
 }
 
-/// How many entries of the group are pending.
-pub(crate) fn pending(server: &Server, group: &str) -> String {
+/// Fails unless every entry that the group was given is acknowledged.
+pub(crate) fn assert_nothing_pending(server: &Server, group: &str) {
     let port = server.port().to_string();
-    let mut client = Process::start("redis-cli", &["-p", &port, "XPENDING", STREAM, group]);
-    client.line().expect("the first line is the count")
+    let lines = Process::start("redis-cli", &["-p", &port, "XPENDING", STREAM, group]).finish();
+    assert_eq!(lines[0], "0", "entries of {group} are pending: {lines:#?}");
 }
