@@ -193,10 +193,15 @@ impl Settings {
             let lower = name.to_ascii_lowercase();
             let parameter = PARAMETERS.iter().find(|parameter| parameter.name.as_bytes() == lower);
             let parameter = parameter.ok_or_else(|| errors::config_unknown(name))?;
-            let change = parameter
-                .change
-                .ok_or_else(|| errors::config_refused(parameter.name, "can't set immutable config"))?;
-            change(&mut changed, &String::from_utf8_lossy(value))?;
+            let value = String::from_utf8_lossy(value);
+            let Some(change) = parameter.change else {
+                // What is so already may be asked for.
+                if (parameter.show)(self) == value {
+                    continue;
+                }
+                return Err(errors::config_refused(parameter.name, "can't set immutable config"));
+            };
+            change(&mut changed, &value)?;
         }
         *self = changed;
         Ok(())
@@ -247,5 +252,6 @@ mod tests {
         assert!(refused.text().contains("immutable"));
         assert_eq!(settings.maxmemory, 1 << 20);
         assert!(settings.change(&[b"nope", b"1"]).is_err());
+        settings.change(&[b"save", b""]).expect("it is so already");
     }
 }

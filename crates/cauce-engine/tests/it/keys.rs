@@ -145,6 +145,10 @@ fn flushing_empties_one_database_or_all() {
         ("FLUSHALL ASYNC", "+OK"),
         ("DBSIZE", ":0"),
         ("KEYS *", "*0"),
+        ("FUNCTION FLUSH", "+OK"),
+        ("FUNCTION FLUSH LATER", "-ERR syntax error"),
+        ("FUNCTION LIST", "*0"),
+        ("FUNCTION LOAD x", "-ERR unknown subcommand 'LOAD'. Try FUNCTION HELP."),
     ]);
 }
 
