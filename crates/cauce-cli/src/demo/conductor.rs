@@ -75,6 +75,7 @@ struct Company<'a> {
     sender: Sender<(String, Signal)>,
     signals: Receiver<(String, Signal)>,
     ready: usize,
+    gone: usize,
     planned: u64,
     /// When the operations desk began to publish.
     began: Option<Instant>,
@@ -99,6 +100,7 @@ impl<'a> Company<'a> {
             sender,
             signals,
             ready: 0,
+            gone: 0,
             planned: 0,
             began: None,
             killed: false,
@@ -165,7 +167,10 @@ impl<'a> Company<'a> {
                 None => self.troubles.push(format!("{} did not finish when it was told to", part.instance)),
             }
         }
-        self.take_signals()?;
+        // What they said last may still be on its way through the pipes.
+        while self.gone < self.parts.len() && Instant::now() < deadline {
+            self.take_signals()?;
+        }
         while self.read_ledgers()? {}
         self.progress.show(&self.books, self.planned);
         self.progress.finish();
@@ -208,7 +213,10 @@ impl<'a> Company<'a> {
                 self.killed = true;
                 self.progress.say(&format!("{instance} was killed (SIGKILL) over event {event}"));
             }
-            Signal::Gone => self.ended(instance)?,
+            Signal::Gone => {
+                self.gone += 1;
+                self.ended(instance)?;
+            }
         }
         Ok(())
     }
