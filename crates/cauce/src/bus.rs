@@ -2,7 +2,7 @@
 
 use redis::Pipeline;
 
-use crate::backend::command::{self, xadd};
+use crate::backend::command::{dead_stream, xadd};
 use crate::backend::connection::Endpoint;
 use crate::backend::link::Link;
 use crate::backend::reply;
@@ -178,7 +178,7 @@ impl Bus {
     /// The key of the stream of dead letters of `stream`.
     #[must_use]
     pub fn dead_letter_stream(stream: &str) -> String {
-        command::companion(stream, "dead")
+        dead_stream(stream)
     }
 }
 

@@ -55,6 +55,7 @@ pub mod codec;
 mod entry;
 mod error;
 mod event;
+mod inspect;
 mod service;
 
 pub use broker::{BrokerInfo, Durability};
@@ -64,6 +65,9 @@ pub use channel::{Body, Channel, Received, Subscription};
 pub use entry::{Entry, EntryId, Fields, ParseEntryIdError};
 pub use error::{CommandError, ConnectError, PublishAllError, PublishError};
 pub use event::{DecodeError, EncodeError, Event, Metadata};
+pub use inspect::{
+    ConsumerInfo, DeadLetter, GroupInfo, Inspector, PendingEntry, PendingQuery, Redriven, StreamInfo,
+};
 pub use service::{
     Context, Delivery, Extract, FromRef, Handler, HandlerError, Headers, IntoOutcome, Report, Retry, Running,
     Service, ServiceError, Start, State,

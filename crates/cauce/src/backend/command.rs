@@ -23,6 +23,14 @@ pub(crate) fn xack(stream: &str, group: &str, ids: impl IntoIterator<Item = Entr
     command
 }
 
+/// `XDEL stream id ...`
+pub(crate) fn xdel(stream: &str, ids: impl IntoIterator<Item = EntryId>) -> Cmd {
+    let mut command = cmd("XDEL");
+    command.arg(stream);
+    push_ids(&mut command, ids);
+    command
+}
+
 /// Appends ids without an allocation for each.
 pub(crate) fn push_ids(command: &mut Cmd, ids: impl IntoIterator<Item = EntryId>) {
     use std::io::Write as _;
@@ -38,12 +46,22 @@ pub(crate) fn push_ids(command: &mut Cmd, ids: impl IntoIterator<Item = EntryId>
 
 /// The key of something that Cauce keeps beside a stream. It shares the stream's cluster slot: a stream with a hash tag of its
 /// own keeps it, any other becomes the tag.
-pub(crate) fn companion(stream: &str, name: &str) -> String {
+fn companion(stream: &str, name: &str) -> String {
     let tagged = stream
         .split_once('{')
         .and_then(|(_, rest)| rest.split_once('}'))
         .is_some_and(|(tag, _)| !tag.is_empty());
     if tagged { format!("{stream}:{name}") } else { format!("{{{stream}}}:{name}") }
+}
+
+/// Where the dead letters of a stream go.
+pub(crate) fn dead_stream(stream: &str) -> String {
+    companion(stream, "dead")
+}
+
+/// Where copies of redriven entries go that only one group is to get.
+pub(crate) fn again_stream(stream: &str, group: &str) -> String {
+    companion(stream, &format!("again:{group}"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! What the tasks of one running service share.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+
+use redis::cmd;
 
 use super::extract::Names;
 use super::held::Held;
@@ -10,6 +13,7 @@ use super::report::Counters;
 use super::retry::Retry;
 use crate::backend::link::Link;
 use crate::entry::EntryId;
+use crate::error::CommandError;
 
 /// Where a group begins that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) counters: Counters,
     pub(crate) held: Held,
+    /// The reading connection's id at the broker.
+    reader: AtomicI64,
     lanes: RwLock<Vec<Arc<Lane>>>,
 }
 
@@ -75,11 +81,35 @@ impl Core {
             settings,
             counters: Counters::default(),
             held: Held::default(),
+            reader: AtomicI64::new(0),
             lanes: RwLock::new(lanes),
         }
     }
 
     pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn reads_as(&self, client_id: i64) {
+        self.reader.store(client_id, Ordering::Release);
+    }
+
+    /// Ends a read that is blocked, in order: the reader gets an empty reply.
+    ///
+    /// # Errors
+    /// If the broker can't be reached or refuses.
+    pub(crate) async fn unblock_reader(&self) -> Result<(), CommandError> {
+        let mut command = cmd("CLIENT");
+        command.arg("UNBLOCK").arg(self.reader.load(Ordering::Acquire));
+        self.link.send(&command).await.map(drop)
+    }
+
+    /// Adds the side stream of a lane, unless it is there.
+    pub(crate) fn add_side(&self, lane: &Lane) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let side = lane.side(lanes.len(), &self.names.group);
+        if lanes.iter().all(|known| known.stream != side.stream) {
+            lanes.push(Arc::new(side));
+        }
     }
 }

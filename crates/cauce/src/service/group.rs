@@ -4,6 +4,7 @@ use redis::{Pipeline, cmd};
 
 use super::core::{Core, Start};
 use super::lane::Lane;
+use crate::backend::command::again_stream;
 use crate::backend::reply::{self, Attributes};
 use crate::entry::EntryId;
 use crate::error::CommandError;
@@ -19,7 +20,29 @@ pub(crate) async fn create_all(core: &Core) -> Result<(), CommandError> {
         Start::Id(id) => id.to_string(),
     };
     for lane in core.lanes() {
-        create(core, &lane, &start).await?;
+        create(core, &lane.stream, &start).await?;
+    }
+    Ok(())
+}
+
+/// Begins to read the side streams that exist by now. They are made by the first entry that is redriven as a copy.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn find_sides(core: &Core) -> Result<(), CommandError> {
+    let lanes = core.lanes();
+    for lane in lanes.iter().filter(|lane| !lane.is_side()) {
+        let key = again_stream(&lane.stream, &core.names.group);
+        if lanes.iter().any(|known| *known.stream == *key) {
+            continue;
+        }
+        let exists = core.link.send(cmd("EXISTS").arg(&key)).await?;
+        if reply::integer(&exists) == Some(1) {
+            create(core, &key, "0").await?;
+            core.add_side(lane);
+            // A read that is blocked does not know of it.
+            core.unblock_reader().await?;
+        }
     }
     Ok(())
 }
@@ -41,7 +64,7 @@ pub(crate) async fn heal(core: &Core) -> Result<(), CommandError> {
             }
             _ => known,
         };
-        if create(core, &lane, &start.to_string()).await? {
+        if create(core, &lane.stream, &start.to_string()).await? {
             core.counters.groups_recreated.one();
             tracing::warn!(stream = %lane.stream, group = %core.names.group, %start, "the group was gone and is made again");
         }
@@ -50,9 +73,9 @@ pub(crate) async fn heal(core: &Core) -> Result<(), CommandError> {
 }
 
 /// Whether it was not there.
-async fn create(core: &Core, lane: &Lane, start: &str) -> Result<bool, CommandError> {
+async fn create(core: &Core, stream: &str, start: &str) -> Result<bool, CommandError> {
     let mut command = cmd("XGROUP");
-    command.arg("CREATE").arg(&*lane.stream).arg(&*core.names.group).arg(start).arg("MKSTREAM");
+    command.arg("CREATE").arg(stream).arg(&*core.names.group).arg(start).arg("MKSTREAM");
     match core.link.send(&command).await {
         Ok(_) => Ok(true),
         Err(error) if error.is_refused("BUSYGROUP") => Ok(false),

@@ -44,8 +44,12 @@ impl Held {
         self.lock().iter().filter(|(held, _)| *held == lane).map(|(_, id)| *id).min()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     pub(crate) fn room(&self) -> usize {
-        HELD_MAX.saturating_sub(self.lock().len())
+        HELD_MAX.saturating_sub(self.len())
     }
 
     /// Waits until fewer than the limit are held.

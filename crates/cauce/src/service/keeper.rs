@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::core::Core;
+use super::group;
 use super::lane::{Delivered, Lane};
 use super::pending::{self, PAGE, Pending, deliveries};
 use super::reader::Batch;
@@ -38,6 +39,9 @@ pub(crate) async fn take_over(
     let mut ticks = ticks(&core);
     loop {
         ticks.tick().await;
+        if let Err(error) = group::find_sides(&core).await {
+            tracing::debug!(%error, "side streams not looked for");
+        }
         for lane in core.lanes() {
             if let Err(error) = take_over_lane(&core, &lane, &again, &settlements).await {
                 tracing::debug!(%error, stream = %lane.stream, "entries of the dead not taken over");

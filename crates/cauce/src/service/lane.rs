@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::handler::Route;
-use crate::backend::command::companion;
+use crate::backend::command::{again_stream, dead_stream};
 use crate::entry::{EntryId, Fields};
 
 /// One stream that the service reads.
@@ -13,7 +13,7 @@ pub(crate) struct Lane {
     pub(crate) index: usize,
     /// The key that is read.
     pub(crate) stream: Arc<str>,
-    /// The stream that its entries belong to: itself, but for the side stream of redriven entries.
+    /// The stream that its entries belong to: itself, but for a side stream.
     pub(crate) origin: Arc<str>,
     /// Where dead letters go.
     pub(crate) dead: Arc<str>,
@@ -29,10 +29,27 @@ impl Lane {
             index,
             stream: stream.into(),
             origin: stream.into(),
-            dead: companion(stream, "dead").into(),
+            dead: dead_stream(stream).into(),
             routes: Arc::new(routes),
             cursor: Mutex::default(),
         }
+    }
+
+    /// The side stream on which this group alone gets copies of entries again.
+    pub(crate) fn side(&self, index: usize, group: &str) -> Self {
+        Self {
+            index,
+            stream: again_stream(&self.origin, group).into(),
+            origin: Arc::clone(&self.origin),
+            dead: Arc::clone(&self.dead),
+            routes: Arc::clone(&self.routes),
+            cursor: Mutex::default(),
+        }
+    }
+
+    /// Whether only this group reads it: what is settled is deleted.
+    pub(crate) fn is_side(&self) -> bool {
+        self.stream != self.origin
     }
 
     /// The route of an entry. One without an action goes to the only handler, if there is one only.

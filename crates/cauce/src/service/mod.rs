@@ -24,6 +24,7 @@ pub use outcome::{HandlerError, IntoOutcome};
 pub use report::Report;
 pub use retry::Retry;
 pub use running::Running;
+pub(crate) use settle::LETTER_FIELDS;
 
 use std::collections::HashMap;
 use std::sync::Arc;

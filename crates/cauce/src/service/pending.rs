@@ -138,8 +138,8 @@ pub(crate) async fn take(
 ) -> Result<Vec<Delivered>, CommandError> {
     let mut taken = claim(core, lane, min_idle, wanted).await?;
     for (id, _) in wanted {
-        if !taken.iter().any(|delivered| delivered.id == *id) {
-            clear_if_deleted(core, lane, *id).await?;
+        if !taken.iter().any(|delivered| delivered.id == *id) && clear_if_deleted(core, lane, *id).await? {
+            core.counters.vanished.one();
         }
     }
     core.held.take_new(lane.index, &mut taken, |delivered| delivered.id);
@@ -147,14 +147,15 @@ pub(crate) async fn take(
 }
 
 /// Servers before 7.0 keep an entry pending when it was deleted from the stream; nobody could ever run it.
-pub(crate) async fn clear_if_deleted(core: &Core, lane: &Lane, id: EntryId) -> Result<(), CommandError> {
+/// Says whether it was deleted.
+pub(crate) async fn clear_if_deleted(core: &Core, lane: &Lane, id: EntryId) -> Result<bool, CommandError> {
     let text = id.to_string();
     let found = core.link.send(cmd("XRANGE").arg(&*lane.stream).arg(&text).arg(&text)).await?;
     if reply::list(found).is_some_and(|found| found.is_empty()) {
         core.link.send(cmd("XACK").arg(&*lane.stream).arg(&*core.names.group).arg(&text)).await?;
-        core.counters.vanished.one();
+        return Ok(true);
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Delivery counts beyond `u32` mean the same as the greatest.

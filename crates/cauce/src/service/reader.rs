@@ -1,7 +1,7 @@
 //! The reader: a task with a connection of its own that keeps one batch ready ahead of the worker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::{Cmd, Value, cmd};
@@ -25,14 +25,9 @@ pub(crate) const COUNT_MAX: usize = 1000;
 
 pub(crate) type Batch = Vec<Delivered>;
 
-/// What reader and worker tell each other.
-pub(crate) struct Pace {
-    /// How many entries to ask for: the worker raises it while batches are done in no time, so that round trips do not matter, and
-    /// lowers it while they take long, so that other instances get their share.
-    pub(crate) count: AtomicUsize,
-    /// The reading connection's id at the broker, so that a blocked read can be ended.
-    pub(crate) client_id: AtomicI64,
-}
+/// How many entries to ask for: the worker raises it while batches are done in no time, so that round trips do not matter, and lowers
+/// it while they take long, so that other instances get their share.
+pub(crate) struct Pace(pub(crate) AtomicUsize);
 
 /// Reads until told to stop. Returns whether the last read ended in order: then nothing is under way to this process any more.
 pub(crate) async fn run(
@@ -43,7 +38,7 @@ pub(crate) async fn run(
 ) -> bool {
     let mut first = true;
     loop {
-        let Some(mut connection) = connect(&core, &pace, &mut stop).await else { return true };
+        let Some(mut connection) = connect(&core, &mut stop).await else { return true };
         if !first {
             core.counters.reconnects.one();
         }
@@ -66,7 +61,7 @@ enum End {
     Lost,
 }
 
-async fn connect(core: &Core, pace: &Pace, stop: &mut watch::Receiver<bool>) -> Option<Connection> {
+async fn connect(core: &Core, stop: &mut watch::Receiver<bool>) -> Option<Connection> {
     let mut backoff = Backoff::new();
     loop {
         let opened = tokio::select! {
@@ -77,7 +72,7 @@ async fn connect(core: &Core, pace: &Pace, stop: &mut watch::Receiver<bool>) -> 
             Ok(mut connection) => {
                 let id =
                     connection.send(cmd("CLIENT").arg("ID")).await.ok().as_ref().and_then(reply::integer);
-                pace.client_id.store(id.unwrap_or(0), Ordering::Release);
+                core.reads_as(id.unwrap_or(0));
                 return Some(connection);
             }
             Err(error) => tracing::debug!(%error, "no connection to read from yet"),
@@ -110,7 +105,7 @@ async fn read(
         };
         let Ok(permit) = permit else { return End::Stopped };
         let lanes = core.lanes();
-        let count = pace.count.load(Ordering::Relaxed).min(core.held.room()).max(1);
+        let count = pace.0.load(Ordering::Relaxed).min(core.held.room()).max(1);
         let reply =
             tokio::time::timeout(BLOCK + GRACE, connection.send(&xreadgroup(core, &lanes, count))).await;
         match reply {

@@ -1,7 +1,7 @@
 //! A running service: its tasks, and how they stop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use redis::{Cmd, cmd};
@@ -30,7 +30,6 @@ const RETURNED_IDLE: Duration = Duration::from_secs(24 * 3600);
 #[must_use = "dropping it cuts the service off; keep it, and call stop() at the end"]
 pub struct Running {
     core: Arc<Core>,
-    pace: Arc<Pace>,
     parked: Arc<Parked>,
     stop: watch::Sender<bool>,
     reader: JoinHandle<bool>,
@@ -45,7 +44,7 @@ impl Running {
     pub(crate) fn start(core: Core) -> Self {
         let core = Arc::new(core);
         let first_count = core.settings.concurrency.clamp(16, COUNT_MAX);
-        let pace = Arc::new(Pace { count: AtomicUsize::new(first_count), client_id: AtomicI64::new(0) });
+        let pace = Arc::new(Pace(AtomicUsize::new(first_count)));
         let parked = Arc::new(Parked::default());
         let stop = watch::Sender::new(false);
         // One batch is ready while the worker has another.
@@ -64,15 +63,21 @@ impl Running {
             takers.push(tokio::spawn(take_over).abort_handle());
             renewal = Some(tokio::spawn(keeper::renew(Arc::clone(&core))).abort_handle());
         }
-        let reader =
-            tokio::spawn(reader::run(Arc::clone(&core), Arc::clone(&pace), fresh_sender, stop.subscribe()));
-        Self { core, pace, parked, stop, reader, worker, settler, takers, renewal }
+        let reader = tokio::spawn(reader::run(Arc::clone(&core), pace, fresh_sender, stop.subscribe()));
+        Self { core, parked, stop, reader, worker, settler, takers, renewal }
     }
 
     /// What it has done so far.
     #[must_use]
     pub fn report(&self) -> Report {
         self.core.counters.report()
+    }
+
+    /// How many entries it holds: read and queued, running, waiting for a retry, or not yet confirmed as settled. Always zero with
+    /// [`no_ack`](crate::Service::no_ack).
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.core.held.len()
     }
 
     /// This process's name in the consumer group.
@@ -113,11 +118,8 @@ impl Running {
 
     /// Ends the blocked read, so that nothing is given to this process any more.
     async fn end_reading(&mut self) -> bool {
-        let client = self.pace.client_id.load(Ordering::Acquire);
         loop {
-            let mut unblock = cmd("CLIENT");
-            unblock.arg("UNBLOCK").arg(client);
-            let _ = tokio::time::timeout(FAREWELL, self.core.link.send(&unblock)).await;
+            let _ = tokio::time::timeout(FAREWELL, self.core.unblock_reader()).await;
             // The read may just have been on its way when the command came; then it is said again.
             match tokio::time::timeout(Duration::from_millis(50), &mut self.reader).await {
                 Ok(ended) => return ended.unwrap_or(false),

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::lane::{Delivered, Lane};
 use super::pending;
 use crate::backend::backoff::Backoff;
-use crate::backend::command::{xack, xadd};
+use crate::backend::command::{xack, xadd, xdel};
 use crate::backend::reply;
 use crate::clock;
 use crate::entry::{EntryId, Fields};
@@ -86,6 +86,10 @@ async fn acknowledge(core: &Core, batches: Vec<(Arc<Lane>, Vec<EntryId>)>) {
     for (lane, ids) in &batches {
         commands.add_command(xack(&lane.stream, &core.names.group, ids.iter().copied()));
     }
+    // Behind the acknowledgements, so that the replies of those stay in place.
+    for (lane, ids) in batches.iter().filter(|(lane, _)| lane.is_side()) {
+        commands.add_command(xdel(&lane.stream, ids.iter().copied()));
+    }
     if commands.is_empty() {
         return;
     }
@@ -124,6 +128,9 @@ async fn bury(core: &Core, letter: &DeadLetter) {
         let mut commands = Pipeline::new();
         commands.add_command(xadd(&lane.dead, &fields));
         commands.add_command(xack(&lane.stream, &core.names.group, [id]));
+        if lane.is_side() {
+            commands.add_command(xdel(&lane.stream, [id]));
+        }
         match core.link.transaction(&mut commands).await {
             Ok(_) => {
                 core.counters.dead.one();
@@ -165,7 +172,7 @@ fn fields(core: &Core, letter: &DeadLetter) -> Fields {
     fields.push_text("attempts", delivered.attempt.to_string());
     fields.push_text("group", core.names.group.to_string());
     fields.push_text("consumer", core.names.consumer.to_string());
-    fields.push_text("stream", delivered.lane.origin.to_string());
+    fields.push_text("stream", delivered.lane.stream.to_string());
     fields.push_text("entry", delivered.id.to_string());
     fields.push_text("published-at", clock::rfc3339(delivered.id.time()));
     fields.push_text("died-at", clock::rfc3339(SystemTime::now()));

@@ -252,7 +252,7 @@ impl Worker {
     fn adjust_pace(&mut self) {
         let Some((since, length)) = self.batch.take() else { return };
         let (short, long) = BATCH_TIME;
-        let count = self.pace.count.load(Ordering::Relaxed);
+        let count = self.pace.0.load(Ordering::Relaxed);
         let took = since.elapsed();
         let count = if took < short && length >= count {
             (count * 2).min(COUNT_MAX)
@@ -261,7 +261,7 @@ impl Worker {
         } else {
             count
         };
-        self.pace.count.store(count, Ordering::Relaxed);
+        self.pace.0.store(count, Ordering::Relaxed);
     }
 
     /// Starts nothing more; running handlers may end within the deadline.

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod channels;
+mod failures;
+mod foreign;
+mod inspection;
+mod lifecycle;
 mod outages;
 mod publish;
 mod services;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use cauce::{Delivery, HandlerError, Headers, Retry, Service, State};
 
-use crate::support::{Cancelled, Departed, Seen, connect, on_every_target, on_redis, until};
+use crate::support::{Cancelled, Departed, Seen, connect, on_every_target, until};
 
-on_every_target!(handlers_get_their_events, a_group_shares_the_work_and_other_groups_get_it_too,);
-
-on_redis!(a_failed_delivery_is_tried_again);
+on_every_target!(
+    handlers_get_their_events,
+    a_group_shares_the_work_and_other_groups_get_it_too,
+    a_failed_delivery_is_tried_again,
+);
 
 async fn handlers_get_their_events(url: &str) {
     async fn cancelled(
