@@ -307,3 +307,171 @@ impl Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{BlockLimits, Stream, Trim};
+    use super::*;
+
+    const CONSUMERS: [&[u8]; 3] = [b"a", b"b", b"c"];
+
+    fn id(ms: u64) -> StreamId {
+        StreamId::new(ms, 0)
+    }
+
+    /// What is pending, as plainly as can be: id, consumer, time, count.
+    type Model = BTreeMap<u64, (usize, u64, u64)>;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add,
+        Delete(u64),
+        Trim(u64),
+        Deliver { consumer: usize, count: usize },
+        SetCursor(u64),
+        Ack(u64),
+        Redeliver(u64),
+        Claim { id: u64, consumer: usize, count: u64 },
+        DeleteConsumer(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            6 => Just(Step::Add),
+            1 => (0..60_u64).prop_map(Step::Delete),
+            1 => (0..10_u64).prop_map(Step::Trim),
+            4 => (0..3_usize, 1..6_usize).prop_map(|(consumer, count)| Step::Deliver { consumer, count }),
+            1 => (0..60_u64).prop_map(Step::SetCursor),
+            4 => (0..60_u64).prop_map(Step::Ack),
+            1 => (0..60_u64).prop_map(Step::Redeliver),
+            2 => (0..60_u64, 0..3_usize, 0..9_u64)
+                .prop_map(|(id, consumer, count)| Step::Claim { id, consumer, count }),
+            1 => (0..3_usize).prop_map(Step::DeleteConsumer),
+        ];
+        prop::collection::vec(step, 0..100)
+    }
+
+    fn ensure(group: &mut Group, consumer: usize) -> ConsumerIndex {
+        let name = CONSUMERS[consumer];
+        group.consumer_index(name).unwrap_or_else(|| group.create_consumer(name, 0))
+    }
+
+    fn apply(step: &Step, now_ms: u64, stream: &mut Stream, model: &mut Model) {
+        let next = stream.entries().counters().last_id.ms + 1;
+        match *step {
+            Step::Add => {
+                let limits = BlockLimits { max_entries: 3, max_bytes: 0 };
+                stream.entries_mut().append(id(next), [(&b"f"[..], &b"v"[..])].into_iter(), limits);
+                return;
+            }
+            Step::Delete(ms) => {
+                stream.entries_mut().delete(id(ms));
+                return;
+            }
+            Step::Trim(len) => {
+                stream.entries_mut().trim(Trim::MaxLen(len));
+                return;
+            }
+            _ => {}
+        }
+        let (group, entries) = stream.group_mut(b"g").expect("the group was made");
+        match *step {
+            Step::Deliver { consumer, count } => {
+                let index = ensure(group, consumer);
+                let expected: Vec<u64> = entries
+                    .range(group.last_delivered_id().next().expect("small ids"), StreamId::MAX)
+                    .take(count)
+                    .map(|e| e.id().ms)
+                    .collect();
+                let Some(place) = group.place(entries) else { return };
+                let mut range = entries.range_from(place);
+                for (entry, &ms) in range.by_ref().take(count).zip(&expected) {
+                    assert_eq!(entry.id(), id(ms));
+                    group.deliver(&entries.counters(), entry.id(), index, now_ms);
+                    model.insert(ms, (consumer, now_ms, 1));
+                }
+                let last = expected.last().map_or(group.last_delivered_id(), |&ms| id(ms));
+                assert_eq!(group.last_delivered_id(), last);
+                group.set_place(range.place());
+            }
+            Step::SetCursor(ms) => group.set_last_delivered_id(id(ms), None),
+            Step::Ack(ms) => assert_eq!(group.ack(id(ms)), model.remove(&ms).is_some()),
+            Step::Redeliver(ms) => {
+                if let Some((_, at, count)) = model.get_mut(&ms) {
+                    group.redeliver(id(ms), now_ms);
+                    (*at, *count) = (now_ms, *count + 1);
+                }
+            }
+            Step::Claim { id: ms, consumer, count } => {
+                let pending = Pending {
+                    consumer: ensure(group, consumer),
+                    delivered_at: now_ms,
+                    delivery_count: count,
+                };
+                group.claim(id(ms), pending, now_ms);
+                model.insert(ms, (consumer, now_ms, count));
+            }
+            Step::DeleteConsumer(consumer) => {
+                let dropped = group.delete_consumer(CONSUMERS[consumer]).unwrap_or_default();
+                let before = model.len();
+                model.retain(|_, (of, ..)| *of != consumer);
+                assert_eq!(dropped, before - model.len());
+            }
+            Step::Add | Step::Delete(_) | Step::Trim(_) => {}
+        }
+    }
+
+    fn assert_same(group: &Group, model: &Model) {
+        let pending = group.pending().iter().map(|(id, pending)| {
+            let name = group.consumer(pending.consumer).name();
+            (id.ms, (name, pending.delivered_at, pending.delivery_count))
+        });
+        let expected =
+            model.iter().map(|(&ms, &(consumer, at, count))| (ms, (CONSUMERS[consumer], at, count)));
+        assert!(pending.eq(expected));
+        for (index, consumer) in group.consumers() {
+            let own =
+                group.pending().iter().filter(|(_, pending)| pending.consumer == index).map(|(id, _)| id);
+            assert!(consumer.pending().iter().map(|(id, ())| id).eq(own));
+        }
+    }
+
+    /// What is known of the lag is true: so many entries are behind the cursor.
+    fn assert_lag_is_true(stream: &Stream) {
+        let group = stream.group(b"g").expect("the group was made");
+        if let (Some(lag), Some(next)) =
+            (group.lag(&stream.entries().counters()), group.last_delivered_id().next())
+        {
+            let behind = stream.entries().count_range(next, StreamId::MAX, u64::MAX);
+            assert_eq!(lag.cast_unsigned(), behind, "{:?} {group:?}", stream.entries().counters());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pending_entries_behave_as_a_map_and_lag_is_true(steps in steps()) {
+            let (mut stream, mut model) = (Stream::default(), Model::new());
+            stream.create_group(b"g", Group::new(StreamId::MIN, None));
+            for (now_ms, step) in steps.iter().enumerate() {
+                apply(step, now_ms as u64, &mut stream, &mut model);
+                assert_same(stream.group(b"g").expect("the group was made"), &model);
+                assert_lag_is_true(&stream);
+            }
+        }
+    }
+
+    #[test]
+    fn a_consumers_index_is_used_again_and_refers_to_nothing_of_before() {
+        let mut group = Group::new(StreamId::MIN, None);
+        let first = group.create_consumer(b"first", 0);
+        group.claim(id(1), Pending { consumer: first, delivered_at: 0, delivery_count: 1 }, 0);
+        assert_eq!(group.delete_consumer(b"first"), Some(1));
+        assert_eq!(group.delete_consumer(b"first"), None);
+        let second = group.create_consumer(b"second", 5);
+        assert_eq!(first, second);
+        assert!(group.pending().is_empty() && group.consumer(second).pending().is_empty());
+        assert_eq!((group.consumer(second).seen_at(), group.consumer(second).active_at()), (5, None));
+    }
+}
