@@ -1,0 +1,3 @@
+//! Property tests of the public interface.
+
+mod decode;
