@@ -24,13 +24,13 @@
 //! The master is there twice: as the pattern, and as the first entry, where it costs four bytes. Its pattern
 //! stays when the entry itself is deleted.
 
-use super::{StreamId, varint};
+use super::StreamId;
+use super::entry::{BITMAP_FIELDS, Entry, bitmap_len};
+use super::varint::{self, push_string, read_string, string_len};
 
 const VERSION: u8 = 1;
 /// Where the master's field count is.
 const MASTER_FIELDS: usize = 17;
-/// How many fields the bitmap of a shared entry covers.
-const BITMAP_FIELDS: usize = 64;
 /// No block grows beyond this, however the limits are set: offsets within it stay below 2^32.
 const BYTES_MAX: usize = 1 << 30;
 /// Milliseconds from the master to the last entry: leaves room for the flag bit.
@@ -231,12 +231,8 @@ impl Block {
         }
         let head = self.read_head(position);
         debug_assert!(!self.is_deleted(position.index), "positions are given of entries that are there");
-        let entry = Entry {
-            id: head.id,
-            own_names: head.own_names,
-            master: self.bytes.get(MASTER_FIELDS..).expect("a block has a master"),
-            body: &self.bytes[head.body..head.end],
-        };
+        let master = self.bytes.get(MASTER_FIELDS..).expect("a block has a master");
+        let entry = Entry::new(head.id, head.own_names, master, &self.bytes[head.body..head.end]);
         Some((entry, self.skip_deleted(position.following(&head))))
     }
 
@@ -389,80 +385,6 @@ impl Position {
     }
 }
 
-/// An entry as it is read: its id and its fields, borrowed from the stream.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
-    id: StreamId,
-    own_names: bool,
-    /// The block's bytes from the master's field count on.
-    master: &'a [u8],
-    /// The entry's own bytes after its id.
-    body: &'a [u8],
-}
-
-impl<'a> Entry<'a> {
-    /// The entry's id.
-    #[must_use]
-    pub fn id(&self) -> StreamId {
-        self.id
-    }
-
-    /// The pairs of field name and value, in the order in which they were added.
-    #[must_use]
-    pub fn fields(&self) -> EntryFields<'a> {
-        let (mut master_offset, mut body_offset) = (0, 0);
-        let master_fields = varint::read(self.master, &mut master_offset);
-        let (remaining, differs) = if self.own_names {
-            (varint::read(self.body, &mut body_offset), 0)
-        } else {
-            body_offset = bitmap_len(master_fields);
-            let mut differs = [0; 8];
-            differs[..body_offset].copy_from_slice(&self.body[..body_offset]);
-            (master_fields, u64::from_le_bytes(differs))
-        };
-        EntryFields {
-            master: (!self.own_names).then_some(&self.master[master_offset..]),
-            body: &self.body[body_offset..],
-            differs,
-            index: 0,
-            remaining: remaining as usize,
-        }
-    }
-}
-
-/// The fields of an [`Entry`].
-#[derive(Debug, Clone)]
-pub struct EntryFields<'a> {
-    /// The master's fields that are still to come, if the entry shares their names.
-    master: Option<&'a [u8]>,
-    body: &'a [u8],
-    differs: u64,
-    index: usize,
-    remaining: usize,
-}
-
-impl<'a> Iterator for EntryFields<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        self.remaining = self.remaining.checked_sub(1)?;
-        let Some(master) = &mut self.master else {
-            return Some((take_string(&mut self.body), take_string(&mut self.body)));
-        };
-        let (name, master_value) = (take_string(master), take_string(master));
-        let differs = self.index >= BITMAP_FIELDS || self.differs >> self.index & 1 == 1;
-        self.index += 1;
-        Some((name, if differs { take_string(&mut self.body) } else { master_value }))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.remaining, Some(self.remaining))
-    }
-}
-
-impl ExactSizeIterator for EntryFields<'_> {}
-
 fn offset(at: usize) -> u32 {
     u32::try_from(at)
         .expect("a block is smaller than 4 GiB: it is sealed at 1 GiB and an entry is at most 1 GiB")
@@ -472,41 +394,12 @@ fn bit_of(index: u32) -> (usize, u64) {
     ((index / 64) as usize, 1 << (index % 64))
 }
 
-/// Bytes of the bitmap of a shared entry when the master has `fields` fields.
-fn bitmap_len(fields: u64) -> usize {
-    (fields as usize).min(BITMAP_FIELDS).div_ceil(8)
-}
-
-fn string_len(string: &[u8]) -> usize {
-    varint::len(string.len() as u64) + string.len()
-}
-
-fn push_string(bytes: &mut Vec<u8>, string: &[u8]) {
-    varint::push(bytes, string.len() as u64);
-    bytes.extend_from_slice(string);
-}
-
 fn push_fields<'f>(bytes: &mut Vec<u8>, count: u64, fields: impl FieldPairs<'f>) {
     varint::push(bytes, count);
     for (name, value) in fields {
         push_string(bytes, name);
         push_string(bytes, value);
     }
-}
-
-fn read_string<'a>(bytes: &'a [u8], offset: &mut usize) -> &'a [u8] {
-    let len = varint::read(bytes, offset) as usize;
-    let string = &bytes[*offset..*offset + len];
-    *offset += len;
-    string
-}
-
-#[inline]
-fn take_string<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
-    let mut offset = 0;
-    let string = read_string(bytes, &mut offset);
-    *bytes = &bytes[offset..];
-    string
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::StreamId;
-use super::block::{Block, BlockLimits, Entry, FieldPairs, Position};
+use super::block::{Block, BlockLimits, FieldPairs, Position};
+use super::{Entry, StreamId};
 
 /// The numbers kept of a stream's entries. Groups reckon their progress with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,6 +6,7 @@
 
 mod block;
 mod entries;
+mod entry;
 mod group;
 mod id;
 mod id_map;
@@ -13,8 +14,9 @@ mod replay;
 mod state;
 mod varint;
 
-pub use block::{BlockLimits, Entry, EntryFields, FieldPairs};
+pub use block::{BlockLimits, FieldPairs};
 pub use entries::{Counters, Entries, Place, Range, RangeReverse, Trim};
+pub use entry::{Entry, EntryFields};
 pub use group::{Consumer, ConsumerIndex, Group, Pending};
 pub use id::{IdBuffer, IntervalIdError, InvalidStreamId, NewId, NewIdError, StreamId};
 pub use id_map::IdMap;

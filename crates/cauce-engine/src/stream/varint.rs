@@ -1,5 +1,5 @@
 //! Unsigned integers in as few bytes as they need: seven bits per byte, low bits first, the top bit set on all
-//! bytes but the last (LEB128).
+//! bytes but the last (LEB128). And strings behind their length.
 
 /// How many bytes [`push`] writes for `value`: 1 to 10.
 #[inline]
@@ -46,6 +46,34 @@ fn read_rest(bytes: &[u8], position: &mut usize, first: u8) -> u64 {
         }
     }
     unreachable!("a varint has at most ten bytes");
+}
+
+/// How many bytes [`push_string`] writes.
+pub(super) fn string_len(string: &[u8]) -> usize {
+    len(string.len() as u64) + string.len()
+}
+
+/// Appends a string behind its length.
+pub(super) fn push_string(bytes: &mut Vec<u8>, string: &[u8]) {
+    push(bytes, string.len() as u64);
+    bytes.extend_from_slice(string);
+}
+
+/// Reads the string at `*offset` and moves past it.
+pub(super) fn read_string<'a>(bytes: &'a [u8], offset: &mut usize) -> &'a [u8] {
+    let len = read(bytes, offset) as usize;
+    let string = &bytes[*offset..*offset + len];
+    *offset += len;
+    string
+}
+
+/// Takes the string off the front of `bytes`.
+#[inline]
+pub(super) fn take_string<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
+    let mut offset = 0;
+    let string = read_string(bytes, &mut offset);
+    *bytes = &bytes[offset..];
+    string
 }
 
 #[cfg(test)]

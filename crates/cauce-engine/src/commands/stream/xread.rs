@@ -104,15 +104,20 @@ impl<'s, 'a> ReadOptions<'s, 'a> {
         Ok(())
     }
 
-    /// The flow of a command that found nothing: it waits, or its reply is null.
-    pub(super) fn wait(&self, call: &mut Call<'_>, args: Vec<Box<[u8]>>, wakes_without_stream: bool) -> Flow {
+    /// The flow of a command that found nothing: it waits, to be run again with `args`, or its reply is null.
+    pub(super) fn wait(
+        &self,
+        call: &mut Call<'_>,
+        wakes_without_stream: bool,
+        args: impl FnOnce() -> Vec<Box<[u8]>>,
+    ) -> Flow {
         let Some(block_ms) = self.block_ms.filter(|_| call.may_block) else {
             call.reply.null_array();
             return Flow::Done;
         };
         let deadline = (block_ms > 0).then(|| call.now.saturating_add(Duration::from_millis(block_ms)));
         let keys = self.keys.iter().map(|&key| key.into()).collect();
-        Flow::Block(BlockRequest { args, keys, deadline, wakes_without_stream })
+        Flow::Block(BlockRequest { args: args(), keys, deadline, wakes_without_stream })
     }
 }
 
@@ -161,8 +166,7 @@ fn xread(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         }
     }
     if all_found.is_empty() {
-        let args = with_concrete_ids(args, &after);
-        return Ok(options.wait(call, args, false));
+        return Ok(options.wait(call, false, || with_concrete_ids(args, &after)));
     }
     write_header(&mut call.reply, all_found.len());
     for found in all_found {

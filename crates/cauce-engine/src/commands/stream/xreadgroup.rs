@@ -62,8 +62,7 @@ fn xreadgroup(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let served = |target: &&Target<'_>| target.len > 0 || matches!(target.wanted, Wanted::History(_));
     let streams = targets.iter().filter(served).count();
     if streams == 0 {
-        let args = args.iter().map(|&arg| arg.into()).collect();
-        return Ok(options.wait(call, args, true));
+        return Ok(options.wait(call, true, || args.iter().map(|&arg| arg.into()).collect()));
     }
     write_header(&mut call.reply, streams);
     for target in targets.iter().filter(served) {
