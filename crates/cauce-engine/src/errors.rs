@@ -130,6 +130,13 @@ pub(crate) fn subscriber_only(command: &str) -> Error {
     Error(text.into())
 }
 
+/// EXEC itself was refused: the transaction is over.
+pub(crate) fn exec_refused(why: &Error) -> Error {
+    let why = why.text();
+    let why = why.strip_prefix("ERR ").unwrap_or(why);
+    Error(format!("EXECABORT Transaction discarded because of: {why}").into())
+}
+
 pub(crate) fn invalid_expire(command: &str) -> Error {
     Error(format!("ERR invalid expire time in '{command}' command").into())
 }

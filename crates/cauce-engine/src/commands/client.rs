@@ -364,13 +364,14 @@ fn reply(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 }
 
 fn unblock(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
-    let id = integer(arg(args, 2))?;
     let write: fn(&mut Encoder<'_>) = match from(args, 3) {
         [] => |reply| reply.null_array(),
         [reason] if is(reason, "TIMEOUT") => |reply| reply.null_array(),
         [reason] if is(reason, "ERROR") => |reply| reply.error(errors::UNBLOCKED.text().as_bytes()),
-        _ => return Err(errors::UNBLOCK_REASON),
+        [_] => return Err(errors::UNBLOCK_REASON),
+        _ => return Err(errors::subcommand_syntax("client", arg(args, 1))),
     };
+    let id = integer(arg(args, 2))?;
     let id = SessionId::new(u64::try_from(id).unwrap_or_default());
     let unblocked = call.core.end_wait(id, call.effects.out, write);
     call.reply.integer(i64::from(unblocked));

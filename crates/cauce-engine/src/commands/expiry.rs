@@ -132,8 +132,8 @@ fn expire(
     relative: bool,
 ) -> Result<Flow, Error> {
     let invalid = || errors::invalid_expire(command);
-    let number = integer(arg(args, 2))?;
     let conditions = Conditions::parse(from(args, 3))?;
+    let number = integer(arg(args, 2))?;
     let millis = number.checked_mul(unit_millis).ok_or_else(invalid)?;
     let now = i64::try_from(call.now.millis()).unwrap_or(i64::MAX);
     let at = if relative { millis.checked_add(now).ok_or_else(invalid)? } else { millis };

@@ -114,6 +114,11 @@ fn type_of(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
+/// A star alone is every key, also the empty one, which it would not match as a pattern.
+fn key_matches(pattern: &[u8], key: &[u8]) -> bool {
+    pattern == b"*" || glob::matches(pattern, key)
+}
+
 fn keys(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let pattern = arg(args, 1);
     let now = call.now;
@@ -121,7 +126,7 @@ fn keys(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let exists = |at: Option<crate::Timestamp>| at.is_none_or(|at| at > now);
     let found = database.scan(0).map(|(_, entry, _)| entry);
     let found: Vec<&[u8]> = found
-        .filter(|entry| exists(entry.expires_at) && glob::matches(pattern, &entry.key))
+        .filter(|entry| exists(entry.expires_at) && key_matches(pattern, &entry.key))
         .map(|entry| &*entry.key)
         .collect();
     call.effects.after = call.effects.after.max(database.changed_at);
@@ -172,7 +177,7 @@ fn scan(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
             break;
         }
         let wanted = entry.expires_at.is_none_or(|at| at > now)
-            && options.pattern.is_none_or(|pattern| glob::matches(pattern, &entry.key))
+            && options.pattern.is_none_or(|pattern| key_matches(pattern, &entry.key))
             && options.type_name.is_none_or(|name| is(name, entry.object.type_name()));
         if wanted {
             found.push(&entry.key);

@@ -182,26 +182,33 @@ fn set(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
+/// Options may be repeated, but not contradict each other; numbers are read once the whole is well formed.
 fn parse_set_options(mut options: &[&[u8]], now: Timestamp) -> Result<SetOptions, Error> {
     let mut parsed = SetOptions { condition: Condition::Always, expiry: NewExpiry::Clear, get: false };
+    let mut time: Option<(&[u8], &[u8])> = None;
     while let [option, rest @ ..] = options {
         options = rest;
-        let first_condition = parsed.condition == Condition::Always;
-        let first_expiry = parsed.expiry == NewExpiry::Clear;
-        if is(option, "NX") && first_condition {
+        if is(option, "NX") && parsed.condition != Condition::IfPresent {
             parsed.condition = Condition::IfMissing;
-        } else if is(option, "XX") && first_condition {
+        } else if is(option, "XX") && parsed.condition != Condition::IfMissing {
             parsed.condition = Condition::IfPresent;
         } else if is(option, "GET") {
             parsed.get = true;
-        } else if is(option, "KEEPTTL") && first_expiry {
+        } else if is(option, "KEEPTTL") && time.is_none() {
             parsed.expiry = NewExpiry::Keep;
-        } else if let ([value, rest @ ..], true) = (options, first_expiry) {
+        } else if let [value, rest @ ..] = options
+            && ["EX", "PX", "EXAT", "PXAT"].iter().any(|unit| is(option, unit))
+            && parsed.expiry != NewExpiry::Keep
+            && time.is_none_or(|(unit, _)| unit.eq_ignore_ascii_case(option))
+        {
             options = rest;
-            parsed.expiry = NewExpiry::At(parse_expiry(option, value, now)?);
+            time = Some((option, value));
         } else {
             return Err(errors::SYNTAX);
         }
+    }
+    if let Some((unit, value)) = time {
+        parsed.expiry = NewExpiry::At(parse_expiry(unit, value, now)?);
     }
     Ok(parsed)
 }

@@ -29,15 +29,26 @@ impl Core {
             }
             Err(error) => {
                 self.stats.errors += 1;
-                if let Some(transaction) = &mut self.session_mut(by).transaction {
-                    transaction.refused = true;
-                }
+                let error = self.refuse(by, args, error);
                 let protocol = self.session(by).protocol;
                 Encoder::new(&mut out.replies, protocol).error(error.text().as_bytes());
                 Flow::Done
             }
         };
         self.finish(flow, by, mark, out)
+    }
+
+    /// A refused command spoils the transaction that it is part of; a refused EXEC ends it.
+    fn refuse(&mut self, by: SessionId, args: &[&[u8]], error: Error) -> Error {
+        if args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) {
+            self.session_mut(by).transaction = None;
+            self.unwatch(by);
+            return errors::exec_refused(&error);
+        }
+        if let Some(transaction) = &mut self.session_mut(by).transaction {
+            transaction.refused = true;
+        }
+        error
     }
 
     fn finish(&mut self, flow: Flow, by: SessionId, mark: usize, out: &mut Outputs) -> Outcome {

@@ -81,10 +81,7 @@ impl<'a> StreamEffect<'a> {
 
     /// Whether a transaction that watches the stream is broken by it.
     pub(super) fn breaks_watch(&self) -> bool {
-        matches!(
-            self,
-            Self::Create | Self::Append { .. } | Self::Trim { .. } | Self::Delete { .. } | Self::SetId { .. }
-        )
+        matches!(self, Self::Create | Self::Append { .. } | Self::Trim { .. } | Self::Delete { .. })
     }
 
     /// The group that changed, if one did.
