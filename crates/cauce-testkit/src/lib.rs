@@ -1,5 +1,6 @@
 //! What proves Cauce: the contract suite, its targets, the differential tester. Not published.
 
+pub mod differential;
 pub mod targets;
 pub mod transcript;
 pub mod wire;

@@ -3,13 +3,17 @@
 //! A [`Target`] is a running server with the [`Features`] it has; it stops when it is dropped. A case that cannot run on a
 //! target names the feature that excuses it: there is no list of skipped tests elsewhere.
 
+mod embedded;
 mod features;
 mod observer;
 mod redis_server;
 
+pub use embedded::{Embedded, EmbeddedError};
 pub use features::{Feature, Features};
 pub use observer::Observer;
 pub use redis_server::{RedisServer, RedisServerError};
+
+use cauce_broker::Config;
 
 use crate::wire::{Address, Connection, WireError};
 
@@ -26,6 +30,7 @@ pub struct Target {
 #[derive(Debug)]
 enum Running {
     RedisServer { _server: RedisServer },
+    Embedded { _broker: Embedded },
     Elsewhere,
 }
 
@@ -43,6 +48,21 @@ impl Target {
             features: server.features(),
             _running: Running::RedisServer { _server: server },
         }))
+    }
+
+    /// The broker of this repository, inside the process.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbeddedError`] if the machine has no port or thread left.
+    pub fn embedded() -> Result<Target, EmbeddedError> {
+        let broker = Embedded::start(Config::default())?;
+        Ok(Target {
+            name: "embedded broker",
+            address: Address::Tcp(broker.address()),
+            features: Features::of_cauce(),
+            _running: Running::Embedded { _broker: broker },
+        })
     }
 
     /// A server that somebody else started and will stop.

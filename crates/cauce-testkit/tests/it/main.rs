@@ -1,3 +1,4 @@
 //! The contract suite on every target, and what proves the tools themselves.
 
+mod differential;
 mod transcripts;

@@ -14,6 +14,11 @@ fn every_transcript_holds_on_redis_server() {
     }
 }
 
+#[test]
+fn every_transcript_holds_on_the_embedded_broker() {
+    check(&Target::embedded().unwrap());
+}
+
 /// Runs all cases of all files and tells all that do not hold at once.
 fn check(target: &Target) {
     let mut runner = Runner::new(target).expect("the target answers");

@@ -1,0 +1,248 @@
+//! One of the two servers, with the clients of an episode.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::episode::{Arg, Generated, Step};
+use super::frames::{Conversation, Frame, Sent};
+use super::normalise::Names;
+use crate::targets::{Observer, Target};
+use crate::wire::{Connection, Value, WireError, encode};
+
+/// Clients per side.
+pub(super) const CLIENTS: usize = 6;
+
+/// A timeout up to this long is waited for; a longer one is taken for endless.
+const SHORT_MS: u64 = 1_000;
+
+/// How long a step may take; generous, as only a server that hangs meets it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a step did on one side.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// The frames of each client, in their order.
+    pub(super) frames: Vec<Vec<Frame>>,
+    /// Who waits.
+    pub(super) waits: Vec<bool>,
+}
+
+#[derive(Debug)]
+pub(super) struct Side {
+    clients: Vec<Client>,
+    observer: Observer,
+    /// The ids that differ between the sides.
+    pub(super) names: Names,
+}
+
+#[derive(Debug)]
+struct Client {
+    connection: Connection,
+    id: i64,
+    conversation: Conversation,
+    frames: Vec<Frame>,
+}
+
+impl Side {
+    pub(super) fn new(target: &Target) -> Result<Side, WireError> {
+        let mut clients = Vec::new();
+        let mut names = Names::default();
+        for index in 0..CLIENTS {
+            let mut connection = target.connect()?;
+            let id = connection.call(&["CLIENT", "ID"])?.integer().unwrap_or_default();
+            names.clients.insert(id, index);
+            clients.push(Client {
+                connection,
+                id,
+                conversation: Conversation::default(),
+                frames: Vec::new(),
+            });
+        }
+        Ok(Side { clients, observer: target.observe()?, names })
+    }
+
+    /// Back to the beginning: nobody waits, listens or is in a transaction; no keys.
+    pub(super) fn reset(&mut self) -> Result<(), WireError> {
+        for index in 0..CLIENTS {
+            while self.clients[index].conversation.waits() && self.waits_for_ever(index)? {
+                self.observer.unblock(self.clients[index].id)?;
+            }
+            let client = &mut self.clients[index];
+            client.connection.send(&["RESET"])?;
+            while client.connection.receive_within(PATIENCE)? != Value::Simple(b"RESET".to_vec()) {}
+            client.conversation = Conversation::default();
+            client.frames.clear();
+        }
+        self.names.autos.clear();
+        self.names.auto_ids.clear();
+        self.observer.flush()
+    }
+
+    /// Whether this client can't take a step now.
+    pub(super) fn waits(&self, client: usize) -> bool {
+        self.clients[client].conversation.waits()
+    }
+
+    pub(super) fn in_transaction(&self, client: usize) -> bool {
+        self.clients[client].conversation.in_transaction()
+    }
+
+    pub(super) fn subscribed(&self, client: usize) -> bool {
+        self.clients[client].conversation.subscribed()
+    }
+
+    /// Whether it listens, or will when its transaction runs.
+    pub(super) fn will_listen(&self, client: usize) -> bool {
+        self.clients[client].conversation.will_listen()
+    }
+
+    /// Takes a step and brings everybody to rest.
+    pub(super) fn perform(&mut self, step: &Step) -> Result<Outcome, WireError> {
+        self.send(step)?;
+        self.rest(step.client)?;
+        for client in 0..CLIENTS {
+            let conversation = &self.clients[client].conversation;
+            if client != step.client && conversation.subscribed() && !conversation.waits() {
+                self.listen(client)?;
+            }
+        }
+        let others: Vec<usize> = (0..CLIENTS).filter(|client| self.waits(*client)).collect();
+        let ids: Vec<i64> = others.iter().map(|client| self.clients[*client].id).collect();
+        if !others.is_empty() {
+            let blocked = self.observer.blocked(&ids)?;
+            for (client, blocked) in others.into_iter().zip(blocked) {
+                if blocked { self.drain(client)? } else { self.rest(client)? }
+            }
+        }
+        if step.runs_out() {
+            self.pass_time()?;
+        }
+        Ok(Outcome {
+            waits: (0..CLIENTS).map(|client| self.waits(client)).collect(),
+            frames: self.clients.iter_mut().map(|client| std::mem::take(&mut client.frames)).collect(),
+        })
+    }
+
+    fn send(&mut self, step: &Step) -> Result<(), WireError> {
+        let commands: Vec<Sent> = step
+            .commands
+            .iter()
+            .map(|generated| Sent {
+                args: generated.args.iter().map(|arg| self.resolve(arg)).collect(),
+                generated: Rc::clone(generated),
+            })
+            .collect();
+        let mut bytes = Vec::new();
+        for command in &commands {
+            encode(&command.args, &mut bytes);
+        }
+        let barrier = barrier();
+        encode(&barrier.args, &mut bytes);
+        let client = &mut self.clients[step.client];
+        client.conversation.sent(&commands, barrier);
+        client.connection.send_raw(&bytes)
+    }
+
+    fn resolve(&self, arg: &Arg) -> Vec<u8> {
+        match arg {
+            Arg::Bytes(bytes) => bytes.clone(),
+            Arg::Auto(number) => self.names.auto_ids.get(*number).cloned().unwrap_or_else(|| b"9-9".to_vec()),
+            Arg::Client(client) => self.clients[*client].id.to_string().into_bytes(),
+        }
+    }
+
+    /// Waits until the client has got everything, or waits for ever.
+    fn rest(&mut self, client: usize) -> Result<(), WireError> {
+        if self.clients[client].conversation.waits() {
+            self.waits_for_ever(client)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what comes until everything has come (`false`) or the client waits for others (`true`).
+    fn waits_for_ever(&mut self, index: usize) -> Result<bool, WireError> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.clients[index].conversation.waits() {
+            let client = &mut self.clients[index];
+            let timeout = client.conversation.next().and_then(timeout_ms);
+            if timeout.is_none_or(|timeout| timeout <= SHORT_MS && timeout > 0) {
+                let value = client.connection.receive_within(PATIENCE)?;
+                client.take(value);
+                continue;
+            }
+            if self.observer.blocked(&[client.id])? == [true] {
+                self.drain(index)?;
+                return Ok(self.clients[index].conversation.waits());
+            }
+            if let Some(value) = self.clients[index].connection.try_receive()? {
+                self.clients[index].take(value);
+            }
+            if Instant::now() > deadline {
+                return Err(WireError::TimedOut(
+                    PATIENCE,
+                    format!("client {index} neither waits nor answers"),
+                ));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes what has come to a waiting client.
+    fn drain(&mut self, client: usize) -> Result<(), WireError> {
+        // One more turn of the server, so that what it wrote before is here.
+        self.observer.call(&["PING"])?;
+        let client = &mut self.clients[client];
+        while let Some(value) = client.connection.try_receive()? {
+            client.take(value);
+        }
+        Ok(())
+    }
+
+    /// Takes the messages of a client that listens and does nothing else.
+    fn listen(&mut self, index: usize) -> Result<(), WireError> {
+        let client = &mut self.clients[index];
+        if client.conversation.in_transaction() {
+            return self.drain(index);
+        }
+        let barrier = barrier();
+        client.connection.send(&barrier.args)?;
+        client.conversation.sent(&[], barrier);
+        while client.conversation.waits() {
+            let value = client.connection.receive_within(PATIENCE)?;
+            client.take(value);
+        }
+        Ok(())
+    }
+
+    /// Lets a time to live of two milliseconds run out, and has the server notice.
+    fn pass_time(&mut self) -> Result<(), WireError> {
+        let until = Instant::now() + Duration::from_millis(5);
+        while Instant::now() < until {
+            self.observer.call(&["PING"])?;
+        }
+        self.observer.call(&["EXISTS", "a", "b", "c", "auto", "v", "w", "x"]).map(drop)
+    }
+}
+
+impl Client {
+    fn take(&mut self, value: Value) {
+        if let Some(frame) = self.conversation.take(value) {
+            self.frames.push(frame);
+        }
+    }
+}
+
+/// What is sent behind the commands of a step; its reply says that theirs are complete.
+fn barrier() -> Sent {
+    let generated = Rc::new(Generated::plain(&["PING", "barrier"]));
+    Sent { args: vec![b"PING".to_vec(), b"barrier".to_vec()], generated }
+}
+
+/// The timeout of a command that may wait.
+fn timeout_ms(sent: &Sent) -> Option<u64> {
+    if !sent.is("XREAD") && !sent.is("XREADGROUP") {
+        return None;
+    }
+    let at = sent.args.iter().position(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))?;
+    std::str::from_utf8(sent.args.get(at + 1)?).ok()?.parse().ok()
+}
