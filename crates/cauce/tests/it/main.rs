@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod channels;
+mod choosing;
 mod failures;
 mod foreign;
 mod inspection;
