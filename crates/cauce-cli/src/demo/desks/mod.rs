@@ -109,7 +109,7 @@ async fn play(args: PartArgs, stop: StdinClosed) -> anyhow::Result<()> {
             }
         }
         Role::Display => display::run(&bus, &ledger, stop).await,
-        Role::DeadLetters => dead_letters::run(&args.url, &ledger, stop).await,
+        Role::DeadLetters => dead_letters::run(&bus, &ledger, stop).await,
         Role::Delay => {
             let state = delay::DelayDesk::new(desk(ledger));
             let service =
