@@ -55,7 +55,7 @@ pub(super) struct Setting {
 pub(super) struct Scenario {
     /// Its name on the command line.
     pub(super) name: &'static str,
-    /// One line for `--help` and the report.
+    /// One line about it, for whoever reads the JSON.
     pub(super) about: &'static str,
     /// Runs one round against a server and leaves none of its keys there.
     pub(super) run: fn(&Server, Setting) -> anyhow::Result<Measured>,
@@ -119,5 +119,13 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), SCENARIOS.len());
+    }
+
+    #[test]
+    fn the_help_names_them_all() {
+        let mut command = <super::super::BenchArgs as clap::Args>::augment_args(clap::Command::new("bench"));
+        let help = command.render_long_help().to_string();
+        let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        assert!(help.contains(&names.join(", ")), "{help}");
     }
 }

@@ -18,7 +18,6 @@ pub(super) struct Member {
     pub(super) role: Role,
     /// Its name.
     pub(super) instance: String,
-    hold_at: Option<u64>,
     skip_at: Option<u64>,
     drop_line: Option<u64>,
 }
@@ -37,7 +36,7 @@ pub(super) struct Setting<'a> {
 }
 
 /// Everybody but the operations desk, which comes in when all are ready.
-pub(super) fn audience(hold_at: u64, fault: Option<Fault>) -> Vec<Member> {
+pub(super) fn audience(fault: Option<Fault>) -> Vec<Member> {
     let parts = [
         (Role::DeadLetters, "dead-letters", 1),
         (Role::Display, "display", 3),
@@ -50,7 +49,6 @@ pub(super) fn audience(hold_at: u64, fault: Option<Fault>) -> Vec<Member> {
         members.extend((1..=instances).map(|number| Member::new(role, format!("{name}-{number}"))));
     }
     for member in &mut members {
-        member.hold_at = (member.instance == VICTIM).then_some(hold_at);
         match (fault, member.instance.as_str()) {
             (Some(Fault::AckWithoutHandling), "delay-1") => member.skip_at = Some(FAULT_AFTER),
             (Some(Fault::DropHandled), "statistics-1") | (Some(Fault::DropSeen), "display-1") => {
@@ -71,7 +69,7 @@ pub(super) fn operations(fault: Option<Fault>) -> Member {
 
 impl Member {
     fn new(role: Role, instance: String) -> Self {
-        Self { role, instance, hold_at: None, skip_at: None, drop_line: None }
+        Self { role, instance, skip_at: None, drop_line: None }
     }
 
     /// What its process is called with.
@@ -86,7 +84,7 @@ impl Member {
         ];
         arguments.extend(setting.year.map(|path| format!("--year={}", path.display())));
         arguments.extend(setting.seconds.map(|seconds| format!("--seconds={seconds}")));
-        let numbers = [("hold-at", self.hold_at), ("skip-at", self.skip_at), ("drop-line", self.drop_line)];
+        let numbers = [("skip-at", self.skip_at), ("drop-line", self.drop_line)];
         arguments
             .extend(numbers.iter().filter_map(|(name, number)| Some(format!("--{name}={}", (*number)?))));
         arguments

@@ -1,7 +1,7 @@
 //! A part of the demo as a process of its own: this same program, called again.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::desks::HOLD;
 use super::signal::Signal;
 
 /// A running part. Its standard input stays open as long as its conductor lives: its end tells the part to
@@ -59,6 +60,12 @@ impl Part {
     /// Tells it to finish what it has begun, and to end.
     pub(super) fn finish(&mut self) {
         self.input = None;
+    }
+
+    /// Tells it to hold the next event that it gets.
+    pub(super) fn hold(&mut self) -> anyhow::Result<()> {
+        let input = self.input.as_mut().with_context(|| format!("{} is finishing", self.instance))?;
+        writeln!(input, "{HOLD}").with_context(|| format!("can't reach {}", self.instance))
     }
 
     /// Ends it in mid-work, as `kill -9` does.

@@ -21,13 +21,16 @@ const TICK: Duration = Duration::from_millis(50);
 /// The parts may take so long to connect, and so long to finish when they are told to.
 const PART_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// One instance is killed after this share of the events: at once in a replay of so few, at full speed, that it
+/// would be over before the conductor looks.
+const KILL_AFTER: f64 = 0.3;
+const FEW_EVENTS: u64 = 50_000;
+
 /// What the conductor is told.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Score<'a> {
     /// What every part is told.
     pub(super) setting: Setting<'a>,
-    /// The victim is killed over its event of this number.
-    pub(super) hold_at: u64,
     /// With this fault.
     pub(super) fault: Option<Fault>,
     /// So long without a new line in any ledger, and the run is given up.
@@ -45,9 +48,9 @@ pub(super) struct Outcome {
 
 /// Runs the demo from the first process to the last line of the books.
 pub(super) fn conduct(score: &Score<'_>) -> anyhow::Result<Outcome> {
-    let audience = cast::audience(score.hold_at, score.fault);
+    let audience = cast::audience(score.fault);
     let operations = cast::operations(score.fault);
-    let mut company = Company::new(score.setting.ledgers, &audience, &operations);
+    let mut company = Company::new(score, &audience, &operations);
     for member in &audience {
         company.start(member, &score.setting)?;
     }
@@ -79,6 +82,8 @@ struct Company<'a> {
     planned: u64,
     /// When the operations desk began to publish.
     began: Option<Instant>,
+    is_full_speed: bool,
+    ordered_to_hold: bool,
     killed: bool,
     finishing: bool,
     /// What went wrong beside the books.
@@ -86,7 +91,8 @@ struct Company<'a> {
 }
 
 impl<'a> Company<'a> {
-    fn new(dir: &'a Path, audience: &[Member], operations: &Member) -> Self {
+    fn new(score: &Score<'a>, audience: &[Member], operations: &Member) -> Self {
+        let dir = score.setting.ledgers;
         let displays: Vec<_> = audience.iter().filter(|member| member.role == Role::Display).collect();
         let displays: Vec<_> = displays.iter().map(|member| member.instance.clone()).collect();
         let everybody = std::iter::once(operations).chain(audience);
@@ -103,6 +109,8 @@ impl<'a> Company<'a> {
             gone: 0,
             planned: 0,
             began: None,
+            is_full_speed: score.setting.seconds.is_none(),
+            ordered_to_hold: false,
             killed: false,
             finishing: false,
             troubles: Vec::new(),
@@ -135,6 +143,7 @@ impl<'a> Company<'a> {
             if self.read_ledgers()? {
                 last_line = Instant::now();
             }
+            self.choose_victim()?;
             self.progress.show(&self.books, self.planned);
             if self.planned > 0 && self.books.published() >= self.planned && self.books.settled() {
                 self.progress.say("everything published is settled");
@@ -146,6 +155,18 @@ impl<'a> Company<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// When enough has been published, the victim is told to hold an event: it is killed over that.
+    fn choose_victim(&mut self) -> anyhow::Result<()> {
+        let is_short = self.is_full_speed && self.planned < FEW_EVENTS;
+        let kill_after = if is_short { 0.0 } else { KILL_AFTER * self.planned as f64 };
+        if self.ordered_to_hold || self.planned == 0 || (self.books.published() as f64) < kill_after {
+            return Ok(());
+        }
+        self.ordered_to_hold = true;
+        let victim = self.parts.iter_mut().find(|part| part.instance == VICTIM);
+        victim.context("the victim is part of every run")?.hold()
     }
 
     /// Lets every part finish, and reads what they wrote at the end.
@@ -205,6 +226,8 @@ impl<'a> Company<'a> {
                 self.began = Some(Instant::now());
             }
             Signal::Note(text) => self.progress.say(&text),
+            // It may have held several when it was killed.
+            Signal::Holding(_) if self.killed => {}
             Signal::Holding(event) => {
                 let Some(part) = self.parts.iter_mut().find(|part| part.instance == instance) else {
                     bail!("{instance} is not part of this run");

@@ -30,9 +30,6 @@ use venue::Venue;
 
 /// Length of the day's replay, where nothing else is asked for.
 const DAY_SECONDS: f64 = 8.0;
-/// The victim dies over its event of this number: of the day, and of a whole year.
-const HOLD_AT: u64 = 60;
-const HOLD_AT_YEAR: u64 = 20_000;
 
 /// Replays a day of real flights through real services and checks the books.
 #[derive(Debug, clap::Args)]
@@ -57,11 +54,11 @@ pub(crate) struct DemoArgs {
     #[arg(long, hide = true, default_value = "15", value_parser = seconds)]
     patience: f64,
     #[command(subcommand)]
-    part: Option<Part>,
+    internal: Option<Internal>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Part {
+enum Internal {
     /// Plays one part; the demo itself calls this.
     #[command(hide = true)]
     Part(desks::PartArgs),
@@ -82,7 +79,7 @@ enum Fault {
 
 /// Runs the command; what it returns is the process's exit code.
 pub(crate) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    if let Some(Part::Part(part)) = args.part {
+    if let Some(Internal::Part(part)) = args.internal {
         desks::run(part)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -97,7 +94,6 @@ pub(crate) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             year: args.year.as_deref(),
             seconds: (length > 0.0).then_some(length),
         },
-        hold_at: if args.year.is_some() { HOLD_AT_YEAR } else { HOLD_AT },
         fault: args.fault,
         patience: Duration::from_secs_f64(args.patience),
     };

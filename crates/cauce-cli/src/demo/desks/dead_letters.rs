@@ -7,7 +7,7 @@ use cauce::{Bus, EntryId};
 use super::super::events::STREAM;
 use super::super::ledger::{Fact, Ledger};
 use super::super::signal::Signal;
-use super::stdin::StdinClosed;
+use super::orders::Orders;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -15,10 +15,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const COUNT: usize = 100;
 
 /// Looks until `stop`.
-pub(super) async fn run(bus: &Bus, ledger: &Ledger, stop: StdinClosed) -> anyhow::Result<()> {
+pub(super) async fn run(bus: &Bus, ledger: &Ledger, orders: Orders) -> anyhow::Result<()> {
     Signal::Ready.send()?;
     let inspector = bus.inspect();
-    let mut stop = std::pin::pin!(stop.wait());
+    let mut stop = std::pin::pin!(orders.finish());
     let mut last = EntryId::ZERO;
     loop {
         for letter in inspector.dead_letters(STREAM, last, COUNT).await? {

@@ -8,14 +8,14 @@ use cauce::{Delivery, HandlerError, Headers};
 
 use super::super::ledger::{Fact, Ledger};
 use super::super::signal::Signal;
+use super::orders::Orders;
 
 /// One instance of a service.
 #[derive(Debug)]
 pub(in super::super) struct Desk {
     ledger: Ledger,
     begun: AtomicU64,
-    /// At this event (counted from 1) the instance stops for ever, so that it is killed in mid-work.
-    hold_at: Option<u64>,
+    orders: Orders,
     /// This event (counted from 1) is acknowledged without being handled: the fault that the books must find.
     skip_at: Option<u64>,
 }
@@ -36,11 +36,11 @@ struct StrangeId;
 
 impl Desk {
     /// A desk that keeps this ledger.
-    pub(in super::super) fn new(ledger: Ledger, hold_at: Option<u64>, skip_at: Option<u64>) -> Self {
-        Self { ledger, begun: AtomicU64::new(0), hold_at, skip_at }
+    pub(in super::super) fn new(ledger: Ledger, orders: Orders, skip_at: Option<u64>) -> Self {
+        Self { ledger, begun: AtomicU64::new(0), orders, skip_at }
     }
 
-    /// Takes a delivery in hand.
+    /// Takes a delivery in hand; on the conductor's order, for ever: the instance is killed over it.
     pub(super) async fn begin(
         &self,
         headers: &Headers,
@@ -48,7 +48,7 @@ impl Desk {
     ) -> Result<Work<'_>, HandlerError> {
         let event = headers.id().and_then(|id| id.parse().ok()).ok_or(StrangeId)?;
         let number = Some(self.begun.fetch_add(1, Ordering::Relaxed) + 1);
-        if number == self.hold_at {
+        if self.orders.hold() {
             Signal::Holding(event).send()?;
             pending::<()>().await;
         }

@@ -6,13 +6,13 @@ use super::super::events::{GATES, Notice};
 use super::super::ledger::{Fact, Ledger};
 use super::super::signal::Signal;
 use super::desk::now_us;
-use super::stdin::StdinClosed;
+use super::orders::Orders;
 
 /// Shows notices until `stop`.
-pub(super) async fn run(bus: &Bus, ledger: &Ledger, stop: StdinClosed) -> anyhow::Result<()> {
+pub(super) async fn run(bus: &Bus, ledger: &Ledger, orders: Orders) -> anyhow::Result<()> {
     let mut notices = bus.subscribe::<Notice>([GATES]).await?;
     Signal::Ready.send()?;
-    let mut stop = std::pin::pin!(stop.wait());
+    let mut stop = std::pin::pin!(orders.finish());
     loop {
         let received = tokio::select! {
             received = notices.next() => received,

@@ -5,9 +5,9 @@ mod delay;
 mod desk;
 mod display;
 mod operations;
+mod orders;
 mod rebooking;
 mod statistics;
-mod stdin;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use super::ledger::Ledger;
 use super::signal::Signal;
 use desk::Desk;
 use operations::Pace;
-use stdin::StdinClosed;
+pub(super) use orders::HOLD;
+use orders::Orders;
 
 /// The consumer groups of the demo.
 pub(super) const GROUPS: [Group; 3] = [delay::GROUP, rebooking::GROUP, statistics::GROUP];
@@ -65,8 +66,6 @@ pub(super) struct PartArgs {
     #[arg(long)]
     pub(super) seconds: Option<f64>,
     #[arg(long)]
-    pub(super) hold_at: Option<u64>,
-    #[arg(long)]
     pub(super) skip_at: Option<u64>,
     #[arg(long)]
     pub(super) drop_line: Option<u64>,
@@ -88,16 +87,16 @@ impl Role {
 
 /// Plays the part until its work is done or standard input ends.
 pub(super) fn run(args: PartArgs) -> anyhow::Result<()> {
-    let stop = StdinClosed::watch();
+    let orders = Orders::read();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(play(args, stop))
+    runtime.block_on(play(args, orders))
 }
 
-async fn play(args: PartArgs, stop: StdinClosed) -> anyhow::Result<()> {
+async fn play(args: PartArgs, orders: Orders) -> anyhow::Result<()> {
     let ledger = Ledger::open(&args.ledgers, args.role.group(), &args.instance, args.drop_line)
         .with_context(|| format!("can't write into {}", args.ledgers.display()))?;
     let bus = Bus::connect(&args.url).await?.with_source(&args.instance);
-    let desk = |ledger| Desk::new(ledger, args.hold_at, args.skip_at);
+    let desk = |ledger| Desk::new(ledger, orders.clone(), args.skip_at);
     match args.role {
         Role::Operations => {
             let timeline = args.year.as_deref().map_or_else(Timeline::blizzard, Timeline::from_file)?;
@@ -105,21 +104,21 @@ async fn play(args: PartArgs, stop: StdinClosed) -> anyhow::Result<()> {
                 args.seconds.map_or(Pace::Full, |seconds| Pace::Within(Duration::from_secs_f64(seconds)));
             tokio::select! {
                 published = operations::run(&bus, &ledger, &timeline, pace) => published,
-                () = stop.wait() => Ok(()),
+                () = orders.finish() => Ok(()),
             }
         }
-        Role::Display => display::run(&bus, &ledger, stop).await,
-        Role::DeadLetters => dead_letters::run(&bus, &ledger, stop).await,
+        Role::Display => display::run(&bus, &ledger, orders).await,
+        Role::DeadLetters => dead_letters::run(&bus, &ledger, orders).await,
         Role::Delay => {
             let state = delay::DelayDesk::new(desk(ledger));
             let service =
                 service(delay::GROUP).state(Arc::clone(&state)).on(delay::departed).on(delay::arrived);
-            serve(&bus, service, stop).await?;
+            serve(&bus, service, orders).await?;
             summary(&args.instance, &state.summary())
         }
         Role::Rebooking => {
             let state = Arc::new(desk(ledger));
-            serve(&bus, service(rebooking::GROUP).state(state).on(rebooking::cancelled), stop).await
+            serve(&bus, service(rebooking::GROUP).state(state).on(rebooking::cancelled), orders).await
         }
         Role::Statistics => {
             let state = statistics::Statistics::new(desk(ledger));
@@ -129,7 +128,7 @@ async fn play(args: PartArgs, stop: StdinClosed) -> anyhow::Result<()> {
                 .on(statistics::departed)
                 .on(statistics::arrived)
                 .on(statistics::cancelled);
-            serve(&bus, service, stop).await?;
+            serve(&bus, service, orders).await?;
             summary(&args.instance, &state.summary())
         }
     }
@@ -149,13 +148,13 @@ fn service(group: Group) -> Service {
 }
 
 /// Runs a service until standard input ends.
-async fn serve<S>(bus: &Bus, service: Service<S>, stop: StdinClosed) -> anyhow::Result<()>
+async fn serve<S>(bus: &Bus, service: Service<S>, orders: Orders) -> anyhow::Result<()>
 where
     S: Clone + Send + Sync + 'static,
 {
     let running = service.start(bus).await?;
     Signal::Ready.send()?;
-    stop.wait().await;
+    orders.finish().await;
     running.stop().await;
     Ok(())
 }
