@@ -34,7 +34,9 @@ fn every_command_checks_its_arity() {
             info.split(' ').find_map(|word| word.strip_prefix(':')).expect("arity is the first number");
         let arity: i64 = arity.parse().expect("a number");
         let least = arity.unsigned_abs() as usize;
-        let refused = format!("-ERR wrong number of arguments for '{name}' command");
+        // A refused EXEC ends its transaction, and says so.
+        let code = if name == "exec" { "EXECABORT Transaction discarded because of:" } else { "ERR" };
+        let refused = format!("-{code} wrong number of arguments for '{name}' command");
         if least > 1 {
             assert_eq!(world.run(1, &name.to_uppercase()), refused);
         }
