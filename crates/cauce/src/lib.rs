@@ -69,8 +69,8 @@ pub use inspect::{
     ConsumerInfo, DeadLetter, GroupInfo, Inspector, PendingEntry, PendingQuery, Redriven, StreamInfo,
 };
 pub use service::{
-    Context, Delivery, Extract, FromRef, Handler, HandlerError, Headers, IntoOutcome, Report, Retry, Running,
-    Service, ServiceError, Start, State,
+    Arguments, Context, Delivery, Extract, FromRef, Handler, HandlerError, Headers, IntoOutcome, Report,
+    Retry, Running, Service, ServiceError, Start, State,
 };
 
 /// The README's samples are compiled and run.

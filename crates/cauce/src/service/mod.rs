@@ -19,7 +19,7 @@ mod worker;
 
 pub use self::core::Start;
 pub use extract::{Context, Delivery, Extract, FromRef, Headers, State};
-pub use handler::Handler;
+pub use handler::{Arguments, Handler};
 pub use outcome::{HandlerError, IntoOutcome};
 pub use report::Report;
 pub use retry::Retry;
@@ -81,18 +81,19 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     }
 
     /// Adds a handler: an async function whose first argument is the event.
-    pub fn on<H, Arguments>(mut self, handler: H) -> Self
+    pub fn on<H, A>(mut self, handler: H) -> Self
     where
-        H: Handler<Arguments, S>,
+        H: Handler<A, Output: IntoOutcome, Future: Send>,
+        A: Arguments<S>,
     {
         const {
             assert!(
-                !H::Event::STREAM.is_empty(),
+                !A::Event::STREAM.is_empty(),
                 "this event has no stream to read: add #[event(stream = \"...\")]"
             );
         };
         let route = route(handler, self.state.clone());
-        self.routes.push(Registered { stream: H::Event::STREAM, action: H::Event::ACTION, route });
+        self.routes.push(Registered { stream: A::Event::STREAM, action: A::Event::ACTION, route });
         self
     }
 

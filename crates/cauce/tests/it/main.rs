@@ -8,6 +8,7 @@ mod failures;
 mod foreign;
 mod inspection;
 mod lifecycle;
+mod misuse;
 mod outages;
 mod publish;
 mod services;

@@ -39,7 +39,8 @@ impl Ours {
 
     async fn start_with<H, A>(bus: &Bus, group: &str, abandoned: Duration, handler: H) -> Ours
     where
-        H: cauce::Handler<A, Handled>,
+        H: cauce::Handler<A, Output: cauce::IntoOutcome, Future: Send>,
+        A: cauce::Arguments<Handled>,
     {
         let handled = Handled::default();
         let service = Service::new(group).start_at(Start::Beginning).reclaim_after(abandoned);
