@@ -106,6 +106,7 @@ fn create(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     if found.is_none() && !options.mkstream {
         return Err(texts::GROUP_NEEDS_KEY);
     }
+    at_most(args, 8)?;
     let last_delivered_id = cursor(arg(args, 4), found.map(|slot| call.stream(slot)))?;
     let slot = found.unwrap_or_else(|| {
         let slot = call.insert(key, Object::Stream(Box::default()));
@@ -129,6 +130,7 @@ fn setid(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let (key, group) = (arg(args, 2), arg(args, 3));
     let CreateOptions { entries_read, .. } = CreateOptions::parse(args, false)?;
     let slot = find_group(call, key, group)?;
+    at_most(args, 7)?;
     let last_delivered_id = cursor(arg(args, 4), Some(call.stream(slot)))?;
     if let Some((group, _)) = call.stream_mut(slot).0.group_mut(group) {
         group.set_last_delivered_id(last_delivered_id, entries_read);
@@ -234,6 +236,11 @@ impl CreateOptions {
         }
         Ok(parsed)
     }
+}
+
+/// Options may be repeated only as long as the whole is no longer than each of them once.
+fn at_most(args: &[&[u8]], words: usize) -> Result<(), Error> {
+    if args.len() > words { Err(errors::subcommand_syntax("xgroup", arg(args, 1))) } else { Ok(()) }
 }
 
 /// Where a group begins to read: an id, or `$` for the stream's end.
