@@ -4,4 +4,3 @@
 
 mod bench;
 mod demo;
-mod serve;

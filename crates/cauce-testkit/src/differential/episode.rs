@@ -312,6 +312,7 @@ impl<'a> Duel<'a> {
 
     /// Compares what one client got.
     fn compare(&self, ours: &[Frame], oracle: &[Frame], verdict: &mut Verdict) -> Result<(), String> {
+        let longer = if ours.len() > oracle.len() { ours } else { oracle };
         let mut ours: Vec<Value> = ours.iter().map(|frame| shown(frame, &self.ours.side)).collect();
         let mut oracle_values: Vec<Value> =
             oracle.iter().map(|frame| shown(frame, &self.oracle.side)).collect();
@@ -322,12 +323,13 @@ impl<'a> Duel<'a> {
             verdict.accepted.insert(difference.key);
             return Ok(());
         }
-        let missing = oracle_values.len().saturating_sub(ours.len());
-        if ours.len() > oracle_values.len() || missing > 1 {
+        if ours.len().abs_diff(oracle_values.len()) > 1 {
             return Err(describe());
         }
-        let still_waits = vec![mask(STILL_WAITS); missing];
-        for ((ours, oracle), frame) in ours.iter().chain(&still_waits).zip(&oracle_values).zip(oracle) {
+        let still_waits = mask(STILL_WAITS);
+        for (index, frame) in longer.iter().enumerate() {
+            let ours = ours.get(index).unwrap_or(&still_waits);
+            let oracle = oracle_values.get(index).unwrap_or(&still_waits);
             if ours == oracle {
                 continue;
             }
