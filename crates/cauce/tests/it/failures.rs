@@ -252,3 +252,25 @@ async fn what_every_delivery_kills_is_buried_unrun(url: &str) {
     assert_eq!(started.all(), [1, 2, 3]);
     victim.stop().await;
 }
+
+/// With the broker inside the process and paused time, hours of waiting take no time.
+#[cfg(feature = "embedded")]
+#[tokio::test(start_paused = true)]
+async fn paused_time_runs_through_long_retries() {
+    let bus = connect("memory:").await;
+    let seen = Seen::new();
+    let fails = async |_: Cancelled, delivery: Delivery, State(seen): State<Seen<u32>>| {
+        seen.push(delivery.attempt);
+        Err::<(), _>(HandlerError::failed("still closed"))
+    };
+    let retry = Retry::exponential(NEVER..NEVER * 24).max_attempts(5);
+    let running = Service::new("desk").state(seen.clone()).on(fails).retry(retry).start(&bus).await.unwrap();
+    bus.publish(&Cancelled::numbered(1)).await.unwrap();
+    let begin = tokio::time::Instant::now();
+    while running.report().dead == 0 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    assert_eq!(seen.all(), [1, 2, 3, 4, 5]);
+    assert!(begin.elapsed() > NEVER * 7 && begin.elapsed() < NEVER * 16, "{:?}", begin.elapsed());
+    running.stop().await;
+}
