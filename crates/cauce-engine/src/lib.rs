@@ -17,7 +17,6 @@
 
 mod blocking;
 mod call;
-mod collections;
 mod command;
 mod commands;
 mod config;
@@ -28,7 +27,6 @@ mod keyspace;
 mod notify;
 mod outputs;
 mod pubsub;
-mod random;
 mod records;
 mod session;
 pub mod stream;

@@ -196,9 +196,9 @@ fn active(call: &mut Call<'_>, args: &[&[u8]], kind: ChannelKind) -> Result<Flow
     if args.len() > 3 {
         return Err(errors::subcommand_arguments("PUBSUB", arg(args, 1)));
     }
-    let pattern = args.get(2).copied().unwrap_or(b"*");
+    let pattern = args.get(2).copied();
     let mut names = call.core.subscriptions.names(kind);
-    names.retain(|name| glob::matches(pattern, name));
+    names.retain(|name| pattern.is_none_or(|pattern| glob::matches(pattern, name)));
     call.reply.array(names.len());
     for name in names {
         call.reply.bulk(name);
