@@ -13,7 +13,7 @@ use super::report::{Finding, Report};
 use super::side::{CLIENTS, Outcome, Side};
 use super::table::ROWS;
 use super::world::World;
-use crate::targets::Target;
+use crate::targets::{Feature, Target};
 use crate::wire::{Value, WireError};
 
 /// An argument, concrete but for what each server names in its own way.
@@ -120,7 +120,7 @@ struct Verdict {
 pub(super) struct Duel<'a> {
     ours: Contender<'a>,
     oracle: Contender<'a>,
-    rows: Vec<(u32, Vec<Part>)>,
+    rows: Rows,
 }
 
 #[derive(Debug)]
@@ -143,10 +143,8 @@ impl Contender<'_> {
 impl<'a> Duel<'a> {
     pub(super) fn new(ours: &'a Target, oracle: &'a Target) -> Result<Duel<'a>, WireError> {
         let both = |feature| ours.features().has(feature) && oracle.features().has(feature);
-        let rows = ROWS.iter().filter(|row| row.needs.is_none_or(both));
-        let rows = rows.map(|row| (row.weight, parse(row.syntax).expect("a test reads every row")));
         Ok(Duel {
-            rows: rows.collect(),
+            rows: rows(both),
             ours: Contender { target: ours, side: Side::new(ours)? },
             oracle: Contender { target: oracle, side: Side::new(oracle)? },
         })
@@ -229,7 +227,7 @@ impl<'a> Duel<'a> {
             return Step::plain(client, if rng.bool() { "RESET" } else { "UNSUBSCRIBE" });
         }
         if inside || rng.u8(..8) > 0 {
-            let command = self.command(rng, world, |command| {
+            let command = draw(rng, world, &self.rows, |command| {
                 publishes(command) && side.will_listen(client) || inside && confirms_not_once(command)
             });
             return Step { client, commands: vec![Rc::new(command)] };
@@ -242,7 +240,7 @@ impl<'a> Duel<'a> {
             let listens =
                 side.will_listen(client) || commands.iter().any(|one| one.name.ends_with("SUBSCRIBE"));
             let queued = transaction || commands.iter().any(|one| one.name == "MULTI");
-            commands.push(Rc::new(self.command(rng, world, |command| {
+            commands.push(Rc::new(draw(rng, world, &self.rows, |command| {
                 publishes(command) && listens
                     || queued && confirms_not_once(command)
                     || transaction && is_of_transactions(command)
@@ -253,29 +251,6 @@ impl<'a> Duel<'a> {
             commands.push(Rc::new(Generated::plain(&["EXEC"])));
         }
         Step { client, commands }
-    }
-
-    /// A command that is not unfit here.
-    fn command(
-        &self,
-        rng: &mut fastrand::Rng,
-        world: &mut World,
-        unfit: impl Fn(&Generated) -> bool,
-    ) -> Generated {
-        let total: u32 = self.rows.iter().map(|(weight, _)| weight).sum();
-        loop {
-            let mut pick = rng.u32(..total);
-            let row = self.rows.iter().find(|(weight, _)| {
-                let here = pick < *weight;
-                pick = pick.saturating_sub(*weight);
-                here
-            });
-            let (_, parts) = row.expect("the pick is below the sum of weights");
-            let generated = Draw::command(rng, world, parts);
-            if !unfit(&generated) {
-                return generated;
-            }
-        }
     }
 
     /// Takes one step on both.
@@ -340,6 +315,38 @@ impl<'a> Duel<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// The table's rows as they are drawn from: weight and parts.
+pub(super) type Rows = Vec<(u32, Vec<Part>)>;
+
+/// The rows that need nothing that is not there.
+pub(super) fn rows(has: impl Fn(Feature) -> bool) -> Rows {
+    let rows = ROWS.iter().filter(|row| row.needs.is_none_or(&has));
+    rows.map(|row| (row.weight, parse(row.syntax).expect("a test reads every row"))).collect()
+}
+
+/// A command that is not unfit here.
+pub(super) fn draw(
+    rng: &mut fastrand::Rng,
+    world: &mut World,
+    rows: &Rows,
+    unfit: impl Fn(&Generated) -> bool,
+) -> Generated {
+    let total: u32 = rows.iter().map(|(weight, _)| weight).sum();
+    loop {
+        let mut pick = rng.u32(..total);
+        let row = rows.iter().find(|(weight, _)| {
+            let here = pick < *weight;
+            pick = pick.saturating_sub(*weight);
+            here
+        });
+        let (_, parts) = row.expect("the pick is below the sum of weights");
+        let generated = Draw::command(rng, world, parts);
+        if !unfit(&generated) {
+            return generated;
+        }
     }
 }
 

@@ -64,6 +64,23 @@ pub fn run(ours: &Target, oracle: &Target, options: Options) -> Result<Report, W
     Ok(report)
 }
 
+/// Random commands from the table without a server to look at, for tests of the engine alone: a client and its command. Ids
+/// of clients and from a clock are made up.
+pub fn commands(seed: u64, clients: usize) -> impl Iterator<Item = (usize, Vec<Vec<u8>>)> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut world = world::World::new(clients);
+    let rows = episode::rows(|_| true);
+    std::iter::repeat_with(move || {
+        let generated = episode::draw(&mut rng, &mut world, &rows, |_| false);
+        let args = generated.args.iter().map(|arg| match arg {
+            Arg::Bytes(bytes) => bytes.clone(),
+            Arg::Auto(_) => b"9-9".to_vec(),
+            Arg::Client(client) => (client + 1).to_string().into_bytes(),
+        });
+        (rng.usize(..clients), args.collect())
+    })
+}
+
 /// The fewest steps that end in the same kind of step and still differ there.
 fn minimal(duel: &mut Duel<'_>, finding: Finding) -> Finding {
     let Some(last) = finding.steps.last().cloned() else { return finding };

@@ -1,5 +1,7 @@
 //! The contract suite on every target, and what proves the tools themselves.
 
 mod differential;
+mod held;
+mod replay;
 mod tidy;
 mod transcripts;
