@@ -20,8 +20,16 @@ pub(crate) struct BlockRequest {
     pub(crate) keys: Vec<Box<[u8]>>,
     /// `None` waits for ever.
     pub(crate) deadline: Option<Timestamp>,
-    /// Also look again when a key is gone or of another type (`XREADGROUP`, which answers an error then).
-    pub(crate) wakes_without_stream: bool,
+    pub(crate) wakes_on: WakeOn,
+}
+
+/// What a changed key must hold for a waiting command to be run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WakeOn {
+    Stream,
+    SortedSet,
+    /// Even if it is gone: `XREADGROUP` answers an error then.
+    Anything,
 }
 
 /// A waiting command, kept by its session.

@@ -5,11 +5,11 @@ use cauce_resp::{Encoder, Protocol};
 use crate::blocking::BlockRequest;
 use crate::engine::Core;
 use crate::errors::{self, Error};
-use crate::keyspace::{Database, Object, Slot};
+use crate::keyspace::{Collection, Database, Object, Slot};
 use crate::notify::NotifyClasses;
 use crate::outputs::{DeliveryKind, Outputs, Position};
 use crate::pubsub::{self, ChannelKind};
-use crate::records::Effect;
+use crate::records::{CollectionEffect, Effect};
 use crate::session::{Session, SessionId};
 use crate::stream::Stream;
 use crate::time::Timestamp;
@@ -90,7 +90,7 @@ impl<'a> Call<'a> {
         let Some(slot) = self.find(key) else { return Ok(None) };
         match self.object(slot) {
             Object::Stream(_) => Ok(Some(slot)),
-            Object::String(_) => Err(errors::WRONG_TYPE),
+            _ => Err(errors::WRONG_TYPE),
         }
     }
 
@@ -106,7 +106,7 @@ impl<'a> Call<'a> {
     pub(crate) fn stream(&self, slot: Slot) -> &Stream {
         match self.object(slot) {
             Object::Stream(stream) => stream,
-            Object::String(_) => unreachable!("the slot was found as a stream"),
+            _ => unreachable!("the slot was found as a stream"),
         }
     }
 
@@ -114,7 +114,55 @@ impl<'a> Call<'a> {
     pub(crate) fn stream_mut(&mut self, slot: Slot) -> (&mut Stream, &mut Encoder<'a>) {
         match &mut self.core.database_mut(self.db).entry_mut(slot).object {
             Object::Stream(stream) => (stream, &mut self.reply),
-            Object::String(_) => unreachable!("the slot was found as a stream"),
+            _ => unreachable!("the slot was found as a stream"),
+        }
+    }
+
+    /// Finds a collection; another type is an error.
+    pub(crate) fn find_as<C: Collection>(&mut self, key: &[u8]) -> Result<Option<Slot>, Error> {
+        let Some(slot) = self.find(key) else { return Ok(None) };
+        if C::of(self.object(slot)).is_some() { Ok(Some(slot)) } else { Err(errors::WRONG_TYPE) }
+    }
+
+    /// The collection in a slot that [`Call::find_as`] returned.
+    pub(crate) fn look<C: Collection>(&self, slot: Slot) -> &C {
+        C::of(self.object(slot)).expect("the slot was found with this type")
+    }
+
+    /// The collection in a slot that [`Call::find_as`] returned, and the reply, to write it to.
+    pub(crate) fn collection<C: Collection>(&mut self, slot: Slot) -> (&C, &mut Encoder<'a>) {
+        let found = C::of(&self.core.database(self.db).entry(slot).object);
+        (found.expect("the slot was found with this type"), &mut self.reply)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn collection_mut<C: Collection>(&mut self, slot: Slot) -> &mut C {
+        C::of_mut(self.object_mut(slot)).expect("the slot was found with this type")
+    }
+
+    /// Adds a key with an empty collection, which the caller fills at once.
+    pub(crate) fn insert_empty<C: Collection>(&mut self, key: &[u8]) -> Slot {
+        let seed = self.database().seed();
+        self.insert(key, C::empty(seed).into_object())
+    }
+
+    /// Records that elements were taken out of a collection, and publishes that; a collection that is empty
+    /// now goes with its key.
+    pub(crate) fn taken<C: Collection>(
+        &mut self,
+        slot: Slot,
+        effect: CollectionEffect<'_>,
+        class: NotifyClasses,
+        event: &str,
+        key: &[u8],
+    ) {
+        if self.look::<C>(slot).size() > 0 {
+            self.record(slot, &Effect::Collection(effect));
+            self.notify(class, event, key);
+        } else {
+            self.remove(slot);
+            self.notify(class, event, key);
+            self.notify(NotifyClasses::GENERIC, "del", key);
         }
     }
 

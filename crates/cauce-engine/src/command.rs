@@ -98,6 +98,10 @@ pub(crate) enum Keys {
         last: isize,
         step: usize,
     },
+    /// As many as the argument at `at` says, behind it.
+    Counted {
+        at: usize,
+    },
     /// The first half of what follows the word `STREAMS`.
     AfterStreams,
 }
@@ -119,6 +123,11 @@ impl Keys {
                     if last < 0 { args.len().saturating_add_signed(last) } else { last.unsigned_abs() };
                 let count = (last + 1).saturating_sub(first);
                 args.iter().skip(first).take(count).step_by(step).copied().collect()
+            }
+            Self::Counted { at } => {
+                let count = args.get(at).and_then(|count| cauce_resp::parse_i64(count));
+                let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
+                args.iter().skip(at + 1).take(count).copied().collect()
             }
             Self::AfterStreams => {
                 let after = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"streams"));

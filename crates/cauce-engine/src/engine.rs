@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::keyspace::Database;
 use crate::outputs::{Outcome, Outputs, Position};
 use crate::pubsub::{ChannelKind, Subscriptions};
+use crate::random::Random;
 use crate::records::ReplayError;
 use crate::session::{Session, SessionId, SessionInfo};
 use crate::time::Timestamp;
@@ -164,6 +165,8 @@ pub(crate) struct Core {
     pub(crate) position: Position,
     pub(crate) gauges: Gauges,
     pub(crate) stats: Stats,
+    /// What SPOP and its like choose by.
+    pub(crate) random: Random,
     pub(crate) started_at: Option<Timestamp>,
     /// Pushes that the running command causes for its own session: sent after its reply.
     pub(crate) own_pushes: Vec<u8>,
@@ -185,6 +188,7 @@ impl Core {
             position: Position::default(),
             gauges: Gauges::default(),
             stats: Stats::default(),
+            random: Random::new(seed),
             started_at: None,
             own_pushes: Vec::new(),
             scratch: Vec::new(),

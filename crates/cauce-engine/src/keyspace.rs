@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use foldhash::quality::FixedState;
-use hashbrown::HashTable;
-use std::hash::BuildHasher;
-
+use crate::collections::{Hash, Named, Set, SortedSet, Table};
 use crate::outputs::Position;
 use crate::stream::Stream;
 use crate::time::Timestamp;
@@ -15,6 +12,9 @@ use crate::time::Timestamp;
 pub(crate) enum Object {
     String(Vec<u8>),
     Stream(Box<Stream>),
+    Hash(Box<Hash>),
+    Set(Box<Set>),
+    SortedSet(Box<SortedSet>),
 }
 
 impl Object {
@@ -23,9 +23,52 @@ impl Object {
         match self {
             Self::String(_) => "string",
             Self::Stream(_) => "stream",
+            Self::Hash(_) => "hash",
+            Self::Set(_) => "set",
+            Self::SortedSet(_) => "zset",
         }
     }
 }
+
+/// A type of collection, found in an object.
+pub(crate) trait Collection: Sized {
+    fn empty(seed: u64) -> Self;
+    fn into_object(self) -> Object;
+    fn of(object: &Object) -> Option<&Self>;
+    fn of_mut(object: &mut Object) -> Option<&mut Self>;
+    /// How many elements there are.
+    fn size(&self) -> usize;
+}
+
+macro_rules! collection {
+    ($type:ident) => {
+        impl Collection for $type {
+            fn empty(seed: u64) -> Self {
+                Self::new(seed)
+            }
+
+            fn into_object(self) -> Object {
+                Object::$type(Box::new(self))
+            }
+
+            fn of(object: &Object) -> Option<&Self> {
+                if let Object::$type(own) = object { Some(own) } else { None }
+            }
+
+            fn of_mut(object: &mut Object) -> Option<&mut Self> {
+                if let Object::$type(own) = object { Some(own) } else { None }
+            }
+
+            fn size(&self) -> usize {
+                self.len()
+            }
+        }
+    };
+}
+
+collection!(Hash);
+collection!(Set);
+collection!(SortedSet);
 
 /// Where a key lies in its database. Stays valid while the key exists, whatever happens to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,16 +84,18 @@ pub(crate) struct Entry {
     pub(crate) position: Position,
 }
 
-/// One numbered database.
-///
-/// Keys live in a slab that a hash table points into. A key never moves while it exists, so that a `SCAN`
-/// cursor is simply a slab index: keys that exist during the whole scan are returned exactly once.
+impl Named for Entry {
+    fn name(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+/// One numbered database. A key never moves while it exists, so that `SCAN` returns keys that exist during the
+/// whole scan exactly once.
 #[derive(Debug)]
 pub(crate) struct Database {
-    slab: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    index: HashTable<u32>,
-    hasher: FixedState,
+    keys: Table<Entry>,
+    seed: u64,
     expiries: BTreeSet<(Timestamp, u32)>,
     /// The newest record that removed a key: what the reply "no such key" depends on.
     pub(crate) removed_at: Position,
@@ -61,19 +106,22 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            slab: Vec::new(),
-            free: Vec::new(),
-            index: HashTable::new(),
-            hasher: FixedState::with_seed(seed),
+            keys: Table::placed(seed),
+            seed,
             expiries: BTreeSet::new(),
             removed_at: Position::default(),
             changed_at: Position::default(),
         }
     }
 
+    /// The seed of hash tables.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// How many keys there are, expired ones that nobody looked at included.
     pub(crate) fn len(&self) -> usize {
-        self.index.len()
+        self.keys.len()
     }
 
     /// How many keys have an expiry.
@@ -82,53 +130,26 @@ impl Database {
     }
 
     pub(crate) fn slot(&self, key: &[u8]) -> Option<Slot> {
-        let hash = self.hasher.hash_one(key);
-        self.index.find(hash, |&at| self.key_at(at) == Some(key)).map(|&at| Slot(at))
+        self.keys.find(key).map(Slot)
     }
 
     pub(crate) fn entry(&self, slot: Slot) -> &Entry {
-        self.slab.get(slot.0 as usize).and_then(Option::as_ref).expect("a slot is used while its key exists")
+        self.keys.get(slot.0)
     }
 
     pub(crate) fn entry_mut(&mut self, slot: Slot) -> &mut Entry {
-        self.slab
-            .get_mut(slot.0 as usize)
-            .and_then(Option::as_mut)
-            .expect("a slot is used while its key exists")
+        self.keys.get_mut(slot.0)
     }
 
     /// Adds a key that does not exist.
     pub(crate) fn insert(&mut self, key: &[u8], object: Object) -> Slot {
-        assert!(self.slot(key).is_none(), "a key is inserted once");
         let entry = Entry { key: key.into(), object, expires_at: None, position: Position::default() };
-        let at = match self.free.pop() {
-            Some(at) => at,
-            None => {
-                self.slab.push(None);
-                u32::try_from(self.slab.len() - 1).expect("a database has fewer than 2^32 keys")
-            }
-        };
-        *self.slab.get_mut(at as usize).expect("the place was just made or free") = Some(entry);
-        let hash = self.hasher.hash_one(key);
-        let (slab, hasher) = (&self.slab, &self.hasher);
-        let rehash = |&at: &u32| {
-            hasher.hash_one(slab.get(at as usize).and_then(Option::as_ref).map_or(&[][..], |e| &e.key))
-        };
-        self.index.insert_unique(hash, at, rehash);
-        Slot(at)
+        Slot(self.keys.insert(entry))
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) -> Entry {
         self.set_expiry(slot, None);
-        let hash = self.hasher.hash_one(&*self.entry(slot).key);
-        if let Ok(found) = self.index.find_entry(hash, |&at| at == slot.0) {
-            found.remove();
-        }
-        self.free.push(slot.0);
-        self.slab
-            .get_mut(slot.0 as usize)
-            .and_then(Option::take)
-            .expect("a slot is used while its key exists")
+        self.keys.remove(slot.0)
     }
 
     /// Moves a key's value and expiry to another name, over what is there.
@@ -163,43 +184,19 @@ impl Database {
 
     /// Removes every key; positions stay.
     pub(crate) fn clear(&mut self) {
-        self.slab = Vec::new();
-        self.free = Vec::new();
-        self.index = HashTable::new();
+        self.keys.clear();
         self.expiries = BTreeSet::new();
     }
 
     /// The slots in use from `cursor` on, and for each the cursor to go on after it.
     pub(crate) fn scan(&self, cursor: usize) -> impl Iterator<Item = (Slot, &Entry, usize)> {
-        let slots = self.slab.iter().enumerate().skip(cursor);
-        slots.filter_map(|(at, entry)| entry.as_ref().map(|entry| (Slot(at as u32), entry, at + 1)))
-    }
-
-    fn key_at(&self, at: u32) -> Option<&[u8]> {
-        self.slab.get(at as usize).and_then(Option::as_ref).map(|entry| &*entry.key)
+        self.keys.scan(cursor).map(|(at, entry)| (Slot(at), entry, at as usize + 1))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_keep_their_place_while_others_come_and_go() {
-        let mut database = Database::new(1);
-        let names: Vec<Vec<u8>> = (0..100).map(|n| format!("key{n}").into_bytes()).collect();
-        for name in &names {
-            database.insert(name, Object::String(name.clone()));
-        }
-        for name in names.iter().step_by(2) {
-            let slot = database.slot(name).expect("inserted");
-            assert_eq!(&*database.remove(slot).key, &name[..]);
-        }
-        assert_eq!(database.len(), 50);
-        let left: Vec<&[u8]> = database.scan(0).map(|(_, entry, _)| &*entry.key).collect();
-        let expected: Vec<&[u8]> = names.iter().skip(1).step_by(2).map(|name| &name[..]).collect();
-        assert_eq!(left, expected);
-    }
 
     #[test]
     fn the_next_expiry_follows_changes() {

@@ -17,6 +17,7 @@
 
 mod blocking;
 mod call;
+mod collections;
 mod command;
 mod commands;
 mod config;
@@ -27,6 +28,7 @@ mod keyspace;
 mod notify;
 mod outputs;
 mod pubsub;
+mod random;
 mod records;
 mod session;
 pub mod stream;

@@ -13,6 +13,9 @@ const ALL_CLASSES: u16 = (1 << 10) - 1;
 impl NotifyClasses {
     pub(crate) const GENERIC: Self = Self(1);
     pub(crate) const STRING: Self = Self(1 << 1);
+    pub(crate) const SET: Self = Self(1 << 3);
+    pub(crate) const HASH: Self = Self(1 << 4);
+    pub(crate) const SORTED_SET: Self = Self(1 << 5);
     pub(crate) const EXPIRED: Self = Self(1 << 6);
     pub(crate) const STREAM: Self = Self(1 << 8);
     pub(crate) const KEYSPACE: Self = Self(1 << 10);

@@ -5,10 +5,12 @@
 //! the key, then the kind's own fields; lengths and numbers as LEB128, byte strings behind their length.
 
 mod codec;
+mod collection;
 mod effect;
 mod stream;
 
 pub(crate) use codec::{Reader, Writer};
+pub(crate) use collection::CollectionEffect;
 pub(crate) use effect::Effect;
 pub(crate) use stream::{Claim, StreamEffect};
 

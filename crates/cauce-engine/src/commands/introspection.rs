@@ -99,7 +99,7 @@ fn write_info(reply: &mut Encoder<'_>, spec: &CommandSpec) {
         reply.status(flag);
     }
     let (first, last, step) = match spec.keys {
-        Keys::None | Keys::AfterStreams => (0, 0, 0),
+        Keys::None | Keys::AfterStreams | Keys::Counted { .. } => (0, 0, 0),
         Keys::Range { first, last, step } => (first, last as i64, step),
     };
     reply.count(first);

@@ -1,10 +1,10 @@
 //! Keys of any type.
 
-use super::{arg, from, integer, is};
+use super::scan::{self, ScanOptions};
+use super::{arg, from, is};
 use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::errors::{self, Error};
-use crate::glob;
 use crate::notify::NotifyClasses;
 use crate::records::Effect;
 
@@ -55,7 +55,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         Keys::None,
         "2.8.0",
         "Iterates over the key names in the database.",
-        scan,
+        scan_keys,
     ),
     row(
         "rename",
@@ -114,11 +114,6 @@ fn type_of(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
-/// A star alone is every key, also the empty one, which it would not match as a pattern.
-fn key_matches(pattern: &[u8], key: &[u8]) -> bool {
-    pattern == b"*" || glob::matches(pattern, key)
-}
-
 fn keys(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let pattern = arg(args, 1);
     let now = call.now;
@@ -126,7 +121,7 @@ fn keys(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let exists = |at: Option<crate::Timestamp>| at.is_none_or(|at| at > now);
     let found = database.scan(0).map(|(_, entry, _)| entry);
     let found: Vec<&[u8]> = found
-        .filter(|entry| exists(entry.expires_at) && key_matches(pattern, &entry.key))
+        .filter(|entry| exists(entry.expires_at) && scan::name_matches(pattern, &entry.key))
         .map(|entry| &*entry.key)
         .collect();
     call.effects.after = call.effects.after.max(database.changed_at);
@@ -137,38 +132,13 @@ fn keys(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
-struct ScanOptions<'a> {
-    pattern: Option<&'a [u8]>,
-    count: usize,
-    type_name: Option<&'a [u8]>,
-}
-
-fn parse_scan_options<'a>(mut options: &[&'a [u8]]) -> Result<ScanOptions<'a>, Error> {
-    let mut parsed = ScanOptions { pattern: None, count: 10, type_name: None };
-    while let [option, value, rest @ ..] = options {
-        options = rest;
-        if is(option, "COUNT") {
-            parsed.count = usize::try_from(integer(value)?).ok().filter(|&n| n > 0).ok_or(errors::SYNTAX)?;
-        } else if is(option, "MATCH") {
-            parsed.pattern = Some(value);
-        } else if is(option, "TYPE") {
-            parsed.type_name = Some(value);
-        } else {
-            return Err(errors::SYNTAX);
-        }
-    }
-    if options.is_empty() { Ok(parsed) } else { Err(errors::SYNTAX) }
-}
-
 /// The cursor is the place in the key table to go on at: keys that exist during the whole iteration are
 /// returned exactly once (Redis promises at least once).
-fn scan(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
-    let cursor = std::str::from_utf8(arg(args, 1)).ok().and_then(|text| text.parse::<u64>().ok());
-    let cursor = cursor.ok_or(errors::INVALID_CURSOR)?;
-    let options = parse_scan_options(from(args, 2))?;
+fn scan_keys(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
+    let start = scan::cursor(arg(args, 1))?;
+    let options = ScanOptions::parse(from(args, 2), true)?;
     let now = call.now;
     let database = call.core.database(call.db);
-    let start = usize::try_from(cursor).unwrap_or(usize::MAX);
     let mut found: Vec<&[u8]> = Vec::new();
     let mut next = 0;
     for (seen, (_, entry, after)) in database.scan(start).enumerate() {
@@ -177,7 +147,7 @@ fn scan(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
             break;
         }
         let wanted = entry.expires_at.is_none_or(|at| at > now)
-            && options.pattern.is_none_or(|pattern| key_matches(pattern, &entry.key))
+            && options.matches(&entry.key)
             && options.type_name.is_none_or(|name| is(name, entry.object.type_name()));
         if wanted {
             found.push(&entry.key);

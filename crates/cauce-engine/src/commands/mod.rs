@@ -4,10 +4,16 @@ mod client;
 mod config;
 mod connection;
 mod expiry;
+mod hashes;
 mod introspection;
 mod keys;
+mod numbers;
 mod pubsub;
+mod scan;
 mod server;
+mod set_algebra;
+mod sets;
+mod sorted_set;
 mod stream;
 mod strings;
 mod transactions;
@@ -21,10 +27,14 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     config::COMMANDS,
     connection::COMMANDS,
     expiry::COMMANDS,
+    hashes::COMMANDS,
     introspection::COMMANDS,
     keys::COMMANDS,
     pubsub::COMMANDS,
     server::COMMANDS,
+    set_algebra::COMMANDS,
+    sets::COMMANDS,
+    sorted_set::COMMANDS,
     stream::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,

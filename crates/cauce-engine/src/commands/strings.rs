@@ -119,7 +119,7 @@ fn get(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 fn reply_string(call: &mut Call<'_>, slot: Slot) -> Result<(), Error> {
     match &call.core.database(call.db).entry(slot).object {
         Object::String(value) => call.reply.bulk(value),
-        Object::Stream(_) => return Err(errors::WRONG_TYPE),
+        _ => return Err(errors::WRONG_TYPE),
     }
     Ok(())
 }
@@ -245,7 +245,7 @@ fn store(
                     old.clear();
                     old.extend_from_slice(value);
                 }
-                other @ Object::Stream(_) => *other = Object::String(value.to_vec()),
+                other => *other = Object::String(value.to_vec()),
             }
             slot
         }
@@ -272,7 +272,7 @@ fn strlen(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         None => 0,
         Some(slot) => match call.object(slot) {
             Object::String(value) => value.len(),
-            Object::Stream(_) => return Err(errors::WRONG_TYPE),
+            _ => return Err(errors::WRONG_TYPE),
         },
     };
     call.reply.count(len);
@@ -284,7 +284,7 @@ fn increment(call: &mut Call<'_>, key: &[u8], by: i64) -> Result<Flow, Error> {
     let before = match existing.map(|slot| call.object(slot)) {
         None => 0,
         Some(Object::String(value)) => integer(value)?,
-        Some(Object::Stream(_)) => return Err(errors::WRONG_TYPE),
+        Some(_) => return Err(errors::WRONG_TYPE),
     };
     let value = before.checked_add(by).ok_or(errors::INCREMENT_OVERFLOW)?;
     let expires_at = existing.and_then(|slot| call.database().entry(slot).expires_at);

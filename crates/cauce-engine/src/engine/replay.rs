@@ -47,6 +47,9 @@ fn dump_entry(entry: &Entry, bytes: &mut Vec<u8>) {
     match &entry.object {
         Object::String(value) => out.text(value),
         Object::Stream(stream) => stream.dump(bytes),
+        Object::Hash(hash) => hash.dump(&mut out),
+        Object::Set(set) => set.dump(&mut out),
+        Object::SortedSet(set) => set.dump(&mut out),
     }
 }
 
@@ -87,8 +90,18 @@ impl Database {
                 };
                 match &mut self.entry_mut(slot).object {
                     Object::Stream(stream) => stream.replay(effect, limits)?,
-                    Object::String(_) => return Err(ReplayError::Contradiction("the key holds no stream")),
+                    _ => return Err(ReplayError::Contradiction("the key holds no stream")),
                 }
+            }
+            Effect::Collection(effect) => {
+                let slot = match self.slot(key) {
+                    Some(slot) => slot,
+                    None => {
+                        let object = Object::for_effect(effect, self.seed());
+                        self.insert(key, object.ok_or(ReplayError::Contradiction("no such key"))?)
+                    }
+                };
+                self.entry_mut(slot).object.replay(effect)?;
             }
         }
         Ok(())

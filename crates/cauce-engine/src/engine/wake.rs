@@ -3,7 +3,7 @@
 use cauce_resp::Encoder;
 
 use super::Core;
-use crate::blocking::{BlockRequest, Blocked};
+use crate::blocking::{BlockRequest, Blocked, WakeOn};
 use crate::call::{Call, Effects, Flow};
 use crate::keyspace::Object;
 use crate::outputs::{DeliveryKind, Outputs, Position};
@@ -36,7 +36,7 @@ impl Core {
     fn serve(&mut self, now: Timestamp, id: SessionId, key: &[u8], out: &mut Outputs) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(blocked) = session.blocked.take() else { return };
-        if !blocked.request.wakes_without_stream && !self.holds_stream(blocked.database, key) {
+        if !self.holds(blocked.database, key, blocked.request.wakes_on) {
             self.session_mut(id).blocked = Some(blocked);
             return;
         }
@@ -56,10 +56,14 @@ impl Core {
         self.scratch = reply;
     }
 
-    fn holds_stream(&self, database: usize, key: &[u8]) -> bool {
+    fn holds(&self, database: usize, key: &[u8], wanted: WakeOn) -> bool {
         let database = self.database(database);
-        let slot = database.slot(key);
-        slot.is_some_and(|slot| matches!(database.entry(slot).object, Object::Stream(_)))
+        let object = database.slot(key).map(|slot| &database.entry(slot).object);
+        match wanted {
+            WakeOn::Stream => matches!(object, Some(Object::Stream(_))),
+            WakeOn::SortedSet => matches!(object, Some(Object::SortedSet(_))),
+            WakeOn::Anything => true,
+        }
     }
 
     /// Answers those whose time is over: a null array.

@@ -34,6 +34,11 @@ impl<'a> Writer<'a> {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Eight bytes, so that every bit comes back.
+    pub(crate) fn double(&mut self, value: f64) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
     /// `None` as 0, a value as itself plus one.
     pub(crate) fn optional(&mut self, value: Option<u64>) {
         self.number(value.map_or(0, |value| value.saturating_add(1)));
@@ -86,6 +91,12 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
+    pub(crate) fn double(&mut self) -> Result<f64, ReplayError> {
+        let (bytes, rest) = self.bytes.split_first_chunk().ok_or(ReplayError::Malformed)?;
+        self.bytes = rest;
+        Ok(f64::from_le_bytes(*bytes))
+    }
+
     pub(crate) fn optional(&mut self) -> Result<Option<u64>, ReplayError> {
         Ok(self.number()?.checked_sub(1))
     }
@@ -109,6 +120,7 @@ mod tests {
             writer.number(number);
         }
         writer.text(b"key");
+        writer.double(-0.5);
         writer.optional(None);
         writer.optional(Some(7));
         let mut reader = Reader::new(&bytes);
@@ -116,6 +128,7 @@ mod tests {
             assert_eq!(reader.number(), Ok(number));
         }
         assert_eq!(reader.text(), Ok(&b"key"[..]));
+        assert_eq!(reader.double(), Ok(-0.5));
         assert_eq!((reader.optional(), reader.optional()), (Ok(None), Ok(Some(7))));
         assert_eq!(reader.finish(), Ok(()));
     }

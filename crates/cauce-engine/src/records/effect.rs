@@ -1,10 +1,10 @@
 //! The kinds of effect and their bytes.
 
-use super::{Reader, ReplayError, StreamEffect, Writer, stream};
+use super::{CollectionEffect, Reader, ReplayError, StreamEffect, Writer, collection, stream};
 use crate::time::Timestamp;
 
 /// One change of one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect<'a> {
     /// The key holds this string; its expiry is replaced too.
     SetString { value: &'a [u8], expires_at: Option<Timestamp> },
@@ -18,6 +18,8 @@ pub(crate) enum Effect<'a> {
     Flush,
     /// The stream at this key changed.
     Stream(StreamEffect<'a>),
+    /// The hash, set or sorted set at this key changed.
+    Collection(CollectionEffect<'a>),
 }
 
 const SET_STRING: u8 = 1;
@@ -33,6 +35,7 @@ impl<'a> Effect<'a> {
             Self::SetString { .. } | Self::Remove | Self::RenameFrom { .. } | Self::Flush => true,
             Self::Expire { .. } => false,
             Self::Stream(effect) => effect.wakes(),
+            Self::Collection(effect) => effect.wakes(),
         }
     }
 
@@ -43,7 +46,8 @@ impl<'a> Effect<'a> {
             | Self::Remove
             | Self::Expire { .. }
             | Self::RenameFrom { .. }
-            | Self::Flush => true,
+            | Self::Flush
+            | Self::Collection(_) => true,
             Self::Stream(effect) => effect.breaks_watch(),
         }
     }
@@ -74,6 +78,10 @@ impl<'a> Effect<'a> {
                 begin(effect.kind());
                 effect.encode(out);
             }
+            Self::Collection(effect) => {
+                begin(effect.kind());
+                effect.encode(out);
+            }
         }
     }
 
@@ -93,6 +101,9 @@ impl<'a> Effect<'a> {
             RENAME_FROM => Self::RenameFrom { from: reader.text()? },
             FLUSH => Self::Flush,
             stream::FIRST_KIND..=stream::LAST_KIND => Self::Stream(StreamEffect::decode(kind, &mut reader)?),
+            collection::FIRST_KIND..=collection::LAST_KIND => {
+                Self::Collection(CollectionEffect::decode(kind, &mut reader)?)
+            }
             unknown => return Err(ReplayError::UnknownKind(unknown)),
         };
         reader.finish()?;

@@ -1,19 +1,27 @@
 //! The engine through its public interface: commands in, exact bytes out.
 //!
 //! - `support`: the one helper that calls the engine
+//! - `collections_replay`: records of hashes, sets and sorted sets rebuild them
 //! - `connection`: HELLO, AUTH, SELECT, RESET, CLIENT
+//! - `hashes`: hashes
 //! - `keys`: strings, expiry, SCAN, RENAME
 //! - `pubsub`: channels, patterns, shard channels, keyspace events
 //! - `replay`: records rebuild the state
+//! - `sets`: sets, alone and combined
+//! - `sorted_sets`: sorted sets and waiting for them
 //! - `streams`: streams, consumer groups, blocking reads
 //! - `streams_replay`: the same for random commands on streams
 //! - `table`: every row of the command table
 //! - `transactions`: MULTI, EXEC, WATCH
 
+mod collections_replay;
 mod connection;
+mod hashes;
 mod keys;
 mod pubsub;
 mod replay;
+mod sets;
+mod sorted_sets;
 mod streams;
 mod streams_replay;
 mod support;

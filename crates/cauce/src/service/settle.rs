@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use redis::{Pipeline, cmd};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::core::Core;
 use super::lane::{Delivered, Lane};
@@ -39,10 +40,14 @@ pub(crate) struct DeadLetter {
 /// Settles until nobody sends any more.
 pub(crate) async fn run(core: Arc<Core>, mut settlements: mpsc::Receiver<Settlement>) {
     let mut queue = Vec::new();
+    // Beside the acknowledgements: a letter that can't be written holds nobody up. There are no more of them than entries are held.
+    let mut burials = JoinSet::new();
     loop {
         if settlements.recv_many(&mut queue, QUEUE_LENGTH).await == 0 {
+            burials.join_all().await;
             return;
         }
+        while burials.try_join_next().is_some() {}
         if size(&queue) < BATCH_LENGTH {
             gather(&mut settlements, &mut queue).await;
         }
@@ -55,7 +60,9 @@ pub(crate) async fn run(core: Arc<Core>, mut settlements: mpsc::Receiver<Settlem
                         None => acknowledged.push((lane, ids)),
                     }
                 }
-                Settlement::DeadLetter(letter) => bury(&core, &letter).await,
+                Settlement::DeadLetter(letter) => {
+                    burials.spawn(bury(Arc::clone(&core), letter));
+                }
             }
         }
         acknowledge(&core, acknowledged).await;
@@ -119,12 +126,17 @@ async fn acknowledge(core: &Core, batches: Vec<(Arc<Lane>, Vec<EntryId>)>) {
 }
 
 /// Moves an entry to the dead letters: the letter written and the entry acknowledged in one transaction.
-async fn bury(core: &Core, letter: &DeadLetter) {
+async fn bury(core: Arc<Core>, letter: Box<DeadLetter>) {
     let (lane, id) = (&letter.delivered.lane, letter.delivered.id);
     tracing::warn!(stream = %lane.stream, %id, group = %core.names.group, reason = letter.reason, error = letter.error, "dead letter");
-    let fields = fields(core, letter);
+    let fields = fields(&core, &letter);
     let mut backoff = Backoff::new();
     loop {
+        if let Err(error) = check_dead_stream(&core, lane).await {
+            tracing::error!(%error, key = %lane.dead, "the dead letter can't be written; the entry stays pending");
+            backoff.wait().await;
+            continue;
+        }
         let mut commands = Pipeline::new();
         commands.add_command(xadd(&lane.dead, &fields));
         commands.add_command(xack(&lane.stream, &core.names.group, [id]));
@@ -136,7 +148,7 @@ async fn bury(core: &Core, letter: &DeadLetter) {
                 core.counters.dead.one();
                 break;
             }
-            Err(CommandError::OutcomeUnknown { .. }) if is_settled(core, lane, id).await => {
+            Err(CommandError::OutcomeUnknown { .. }) if is_settled(&core, lane, id).await => {
                 core.counters.dead.one();
                 break;
             }
@@ -147,6 +159,18 @@ async fn bury(core: &Core, letter: &DeadLetter) {
         backoff.wait().await;
     }
     core.held.release(lane.index, [id]);
+}
+
+/// A transaction has no rollback: if the key were of another type, the entry would be acknowledged and the letter not written.
+async fn check_dead_stream(core: &Core, lane: &Lane) -> Result<(), CommandError> {
+    let reply = core.link.send(cmd("TYPE").arg(&*lane.dead)).await?;
+    match reply::text(reply).as_deref() {
+        Some("none" | "stream") => Ok(()),
+        _ => Err(CommandError::Refused {
+            code: "WRONGTYPE".to_owned(),
+            message: "the key holds no stream".to_owned(),
+        }),
+    }
 }
 
 /// Whether a transaction whose reply was lost was carried out: then the entry is not pending any more.

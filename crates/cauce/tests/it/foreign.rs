@@ -185,3 +185,22 @@ async fn a_slow_subscriber_is_told_how_many_it_missed() {
     }
     assert_eq!((seen, seen + missed), (8192, PUBLISHED));
 }
+
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_written_leaves_its_entry_pending_and_holds_nobody_up() {
+    let server = Server::start();
+    let bus = connect(&server.url()).await;
+    server.cli(&["SET", "{flights}:dead", "x"]);
+    let rejects = async |event: Cancelled| match event.passengers {
+        0 => Err(HandlerError::reject("x")),
+        _ => Ok(()),
+    };
+    let running = Service::new("desk").on(rejects).start(&bus).await.unwrap();
+    bus.publish_all(&Cancelled::series(5)).await.unwrap();
+    until("the others are acknowledged", || running.held() == 1).await;
+    assert!(server.cli(&["XPENDING", "flights", "desk"]).starts_with('1'));
+    server.cli(&["DEL", "{flights}:dead"]);
+    until("the letter is written", || running.report().dead == 1).await;
+    assert!(server.cli(&["XPENDING", "flights", "desk"]).starts_with('0'));
+    running.stop().await;
+}

@@ -7,7 +7,7 @@ use cauce_resp::{Encoder, Protocol};
 
 use super::options::strict_id;
 use super::reply;
-use crate::blocking::BlockRequest;
+use crate::blocking::{BlockRequest, WakeOn};
 use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::{from, integer, is};
@@ -108,7 +108,7 @@ impl<'s, 'a> ReadOptions<'s, 'a> {
     pub(super) fn wait(
         &self,
         call: &mut Call<'_>,
-        wakes_without_stream: bool,
+        wakes_on: WakeOn,
         args: impl FnOnce() -> Vec<Box<[u8]>>,
     ) -> Flow {
         let Some(block_ms) = self.block_ms.filter(|_| call.may_block) else {
@@ -117,7 +117,7 @@ impl<'s, 'a> ReadOptions<'s, 'a> {
         };
         let deadline = (block_ms > 0).then(|| call.now.saturating_add(Duration::from_millis(block_ms)));
         let keys = self.keys.iter().map(|&key| key.into()).collect();
-        Flow::Block(BlockRequest { args: args(), keys, deadline, wakes_without_stream })
+        Flow::Block(BlockRequest { args: args(), keys, deadline, wakes_on })
     }
 }
 
@@ -166,7 +166,7 @@ fn xread(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         }
     }
     if all_found.is_empty() {
-        return Ok(options.wait(call, false, || with_concrete_ids(args, &after)));
+        return Ok(options.wait(call, WakeOn::Stream, || with_concrete_ids(args, &after)));
     }
     write_header(&mut call.reply, all_found.len());
     for found in all_found {

@@ -3,6 +3,7 @@
 use super::options::strict_id;
 use super::reply;
 use super::xread::{ReadCommand, ReadOptions, write_header, write_key};
+use crate::blocking::WakeOn;
 use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::errors::{Error, stream as texts};
@@ -62,7 +63,7 @@ fn xreadgroup(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let served = |target: &&Target<'_>| target.len > 0 || matches!(target.wanted, Wanted::History(_));
     let streams = targets.iter().filter(served).count();
     if streams == 0 {
-        return Ok(options.wait(call, true, || args.iter().map(|&arg| arg.into()).collect()));
+        return Ok(options.wait(call, WakeOn::Anything, || args.iter().map(|&arg| arg.into()).collect()));
     }
     write_header(&mut call.reply, streams);
     for target in targets.iter().filter(served) {

@@ -1,0 +1,94 @@
+//! Effects back into collections, and collections into canonical bytes.
+
+use super::{Hash, Set, SortedSet};
+use crate::keyspace::Object;
+use crate::records::{CollectionEffect, ReplayError, Writer};
+
+const NO_ELEMENT: ReplayError = ReplayError::Contradiction("no such field or member");
+const WRONG_TYPE: ReplayError = ReplayError::Contradiction("the key holds another type");
+
+impl Object {
+    /// The empty collection that an effect adds to; `None` if it needs one that is there.
+    pub(crate) fn for_effect(effect: &CollectionEffect<'_>, seed: u64) -> Option<Self> {
+        match effect {
+            CollectionEffect::HashSet { .. } => Some(Self::Hash(Box::new(Hash::new(seed)))),
+            CollectionEffect::SetAdd { .. } => Some(Self::Set(Box::new(Set::new(seed)))),
+            CollectionEffect::SortedSetPut { .. } => Some(Self::SortedSet(Box::new(SortedSet::new(seed)))),
+            CollectionEffect::HashDelete { .. }
+            | CollectionEffect::SetRemove { .. }
+            | CollectionEffect::SortedSetRemove { .. } => None,
+        }
+    }
+
+    /// Changes the collection as the command that recorded the effect did.
+    pub(crate) fn replay(&mut self, effect: &CollectionEffect<'_>) -> Result<(), ReplayError> {
+        match (self, effect) {
+            (Self::Hash(hash), CollectionEffect::HashSet { pairs }) => {
+                let (pairs, rest) = pairs.as_chunks::<2>();
+                for &[name, value] in pairs {
+                    hash.set(name, value);
+                }
+                if rest.is_empty() { Ok(()) } else { Err(ReplayError::Malformed) }
+            }
+            (Self::Hash(hash), CollectionEffect::HashDelete { fields }) => {
+                removed(fields.iter().all(|field| hash.delete(field)))
+            }
+            (Self::Set(set), CollectionEffect::SetAdd { members }) => {
+                for member in members.iter() {
+                    set.add(member);
+                }
+                Ok(())
+            }
+            (Self::Set(set), CollectionEffect::SetRemove { members }) => {
+                removed(members.iter().all(|member| set.remove(member)))
+            }
+            (Self::SortedSet(set), CollectionEffect::SortedSetPut { scored }) => {
+                for &(score, member) in scored.iter() {
+                    if score.is_nan() {
+                        return Err(ReplayError::Malformed);
+                    }
+                    set.put(member, score);
+                }
+                Ok(())
+            }
+            (Self::SortedSet(set), CollectionEffect::SortedSetRemove { members }) => {
+                removed(members.iter().all(|member| set.remove(member)))
+            }
+            _ => Err(WRONG_TYPE),
+        }
+    }
+}
+
+fn removed(all: bool) -> Result<(), ReplayError> {
+    if all { Ok(()) } else { Err(NO_ELEMENT) }
+}
+
+impl Hash {
+    /// Appends the hash in canonical form.
+    pub(crate) fn dump(&self, out: &mut Writer<'_>) {
+        out.count(self.len());
+        for field in self.fields().sorted() {
+            out.text(field.name());
+            out.text(field.value());
+        }
+    }
+}
+
+impl Set {
+    /// Appends the set in canonical form.
+    pub(crate) fn dump(&self, out: &mut Writer<'_>) {
+        out.count(self.len());
+        self.members().sorted().into_iter().for_each(|member| out.text(member));
+    }
+}
+
+impl SortedSet {
+    /// Appends the sorted set in canonical form.
+    pub(crate) fn dump(&self, out: &mut Writer<'_>) {
+        out.count(self.len());
+        for member in self.range(0..self.len(), false) {
+            out.double(member.score());
+            out.text(member.name());
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Doubles in arguments, and sums as wide as those of Redis.
+
+use std::collections::HashSet;
+
+use super::integer;
+use crate::collections::{Named, Table};
+use crate::errors::{self, Error, collections as texts};
+use crate::random::Random;
+
+/// An argument as a double; infinities are doubles, what is too large for one is not.
+pub(super) fn double(arg: &[u8]) -> Option<f64> {
+    let value: f64 = std::str::from_utf8(arg).ok()?.parse().ok()?;
+    let named = arg.iter().any(|byte| byte.eq_ignore_ascii_case(&b'n'));
+    (!value.is_nan() && (value.is_finite() || named)).then_some(value)
+}
+
+/// An argument as a count that may be 0.
+pub(super) fn positive(arg: &[u8]) -> Result<usize, Error> {
+    let count = cauce_resp::parse_i64(arg).and_then(|count| usize::try_from(count).ok());
+    count.ok_or(texts::NOT_POSITIVE)
+}
+
+/// Elements that one command repeats at most. Redis has no such limit.
+const REPEATED_MAX: i64 = 1 << 24;
+
+/// How many random elements are wanted: a negative number allows the same one more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Distinct(usize),
+    Repeated(usize),
+}
+
+impl Wanted {
+    /// The count; with values or scores twice as much must be countable.
+    pub(super) fn parse(arg: &[u8], doubled: bool) -> Result<Self, Error> {
+        let count = integer(arg)?;
+        let max = if doubled { i64::MAX / 2 } else { i64::MAX };
+        if count < -REPEATED_MAX || count > max {
+            return Err(texts::OUT_OF_RANGE);
+        }
+        let size = usize::try_from(count.unsigned_abs()).map_err(|_| errors::NOT_INTEGER)?;
+        Ok(if count < 0 { Self::Repeated(size) } else { Self::Distinct(size) })
+    }
+
+    /// The places of as many random elements of a table that is not empty.
+    pub(super) fn choose<E: Named>(self, table: &Table<E>, random: &mut Random) -> Vec<u32> {
+        let mut any = || table.random(random).expect("a collection is never empty");
+        match self {
+            Self::Repeated(count) => (0..count).map(|_| any()).collect(),
+            Self::Distinct(count) if count >= table.len() => table.scan(0).map(|(at, _)| at).collect(),
+            // Few of many: chosen again if they were chosen before.
+            Self::Distinct(count) if count <= table.len() / 4 => {
+                let (mut chosen, mut seen) = (Vec::with_capacity(count), HashSet::with_capacity(count));
+                while chosen.len() < count {
+                    let at = any();
+                    if seen.insert(at) {
+                        chosen.push(at);
+                    }
+                }
+                chosen
+            }
+            Self::Distinct(count) => {
+                let mut all: Vec<u32> = table.scan(0).map(|(at, _)| at).collect();
+                for last in (count..all.len()).rev() {
+                    all.swap_remove(random.below(last + 1));
+                }
+                all
+            }
+        }
+    }
+}
+
+/// A number with 64 bits before the point and 64 behind, rounded to the 64 significant bits of the `long
+/// double` that Redis calculates with, so that `INCRBYFLOAT` gives the same digits.
+#[derive(Debug, Clone, Copy)]
+struct Wide(i128);
+
+const FRACTION_BITS: u32 = 64;
+/// Digits behind the point that Redis writes.
+const SHOWN_DIGITS: u32 = 17;
+
+impl Wide {
+    /// Reads a decimal number; `None` where it has another form or is too large.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (negative, text) = match text {
+            [b'-', rest @ ..] => (true, rest),
+            [b'+', rest @ ..] => (false, rest),
+            _ => (false, text),
+        };
+        let point = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
+        let (whole, fraction) = (text.get(..point)?, text.get(point + 1..).unwrap_or_default());
+        // More digits than these do not fit, or do not change what is shown.
+        let fraction = fraction.get(..19).unwrap_or(fraction);
+        let digits = |text: &[u8]| {
+            text.iter().try_fold(0_u64, |value, byte| {
+                let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+                value.checked_mul(10)?.checked_add(digit)
+            })
+        };
+        let (whole, fraction_value) = (digits(whole)?, digits(fraction)?);
+        let unit = 10_u128.pow(fraction.len() as u32);
+        let fraction = (u128::from(fraction_value) << FRACTION_BITS).checked_add(unit / 2)? / unit;
+        let value = i128::try_from((u128::from(whole) << FRACTION_BITS).checked_add(fraction)?).ok()?;
+        Some(Self(if negative { -value } else { value }).rounded())
+    }
+
+    /// Keeps 64 significant bits.
+    fn rounded(self) -> Self {
+        let magnitude = self.0.unsigned_abs();
+        let extra = (128 - magnitude.leading_zeros()).saturating_sub(64);
+        if extra == 0 {
+            return self;
+        }
+        let half = 1_u128 << (extra - 1);
+        let (kept, rest) = (magnitude >> extra, magnitude & ((1 << extra) - 1));
+        let up = rest > half || (rest == half && kept & 1 == 1);
+        let rounded = ((kept + u128::from(up)) << extra).cast_signed();
+        Self(if self.0 < 0 { -rounded } else { rounded })
+    }
+
+    fn text(self) -> String {
+        let magnitude = self.0.unsigned_abs();
+        let unit = 10_u128.pow(SHOWN_DIGITS);
+        let scaled = (magnitude & u128::from(u64::MAX)) * unit;
+        let fraction = (scaled + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
+        let (whole, fraction) = ((magnitude >> FRACTION_BITS) + fraction / unit, fraction % unit);
+        let text = format!("{whole}.{fraction:017}");
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        if self.0 < 0 && text != "0" { format!("-{text}") } else { text.to_owned() }
+    }
+}
+
+/// The sum of two numbers, as text; `None` if it is not finite. Both must be readable as doubles.
+pub(super) fn sum(before: &[u8], increment: &[u8]) -> Option<String> {
+    if let (Some(a), Some(b)) = (Wide::parse(before), Wide::parse(increment))
+        && let Some(sum) = a.0.checked_add(b.0)
+    {
+        return Some(Wide(sum).rounded().text());
+    }
+    // Exponents and magnitudes beyond 64 bits: as exact as a double.
+    let sum = double(before)? + double(increment)?;
+    let text = format!("{sum:.17}");
+    sum.is_finite().then(|| text.trim_end_matches('0').trim_end_matches('.').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_are_read_as_redis_reads_them() {
+        for (text, expected) in [
+            ("1.5", Some(1.5)),
+            ("1e3", Some(1000.0)),
+            (".5", Some(0.5)),
+            ("-inf", Some(f64::NEG_INFINITY)),
+            ("+Infinity", Some(f64::INFINITY)),
+            ("nan", None),
+            ("1e400", None),
+            ("", None),
+            (" 1", None),
+            ("1x", None),
+        ] {
+            assert_eq!(double(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sums_have_the_digits_of_redis() {
+        for (before, increment, expected) in [
+            ("10.5", "0.1", "10.6"),
+            ("5.0e3", "2.0e2", "5200"),
+            ("3", "-5", "-2"),
+            ("0.1", "-0.1", "0"),
+            ("-0.25", "-0.5", "-0.75"),
+            ("1.999999999999999999", "0", "2"),
+        ] {
+            assert_eq!(sum(before.as_bytes(), increment.as_bytes()).as_deref(), Some(expected));
+        }
+        assert_eq!(sum(b"1e308", b"1e308"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! What HSCAN, SSCAN and ZSCAN share with SCAN.
+
+use cauce_resp::Encoder;
+
+use super::{integer, is};
+use crate::collections::{Named, PACKED_MAX, Table};
+use crate::errors::{self, Error};
+use crate::glob;
+
+/// The options of a scan.
+pub(super) struct ScanOptions<'a> {
+    pub(super) pattern: Option<&'a [u8]>,
+    pub(super) count: usize,
+    /// Only SCAN itself takes it.
+    pub(super) type_name: Option<&'a [u8]>,
+}
+
+impl<'a> ScanOptions<'a> {
+    pub(super) fn parse(mut options: &[&'a [u8]], takes_type: bool) -> Result<Self, Error> {
+        let mut parsed = Self { pattern: None, count: 10, type_name: None };
+        while let [option, value, rest @ ..] = options {
+            options = rest;
+            if is(option, "COUNT") {
+                let count = usize::try_from(integer(value)?).ok();
+                parsed.count = count.filter(|&n| n > 0).ok_or(errors::SYNTAX)?;
+            } else if is(option, "MATCH") {
+                parsed.pattern = Some(value);
+            } else if takes_type && is(option, "TYPE") {
+                parsed.type_name = Some(value);
+            } else {
+                return Err(errors::SYNTAX);
+            }
+        }
+        if options.is_empty() { Ok(parsed) } else { Err(errors::SYNTAX) }
+    }
+
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| name_matches(pattern, name))
+    }
+}
+
+/// A star alone is every name, also the empty one, which it would not match as a pattern.
+pub(super) fn name_matches(pattern: &[u8], name: &[u8]) -> bool {
+    pattern == b"*" || glob::matches(pattern, name)
+}
+
+/// The place to go on at.
+pub(super) fn cursor(text: &[u8]) -> Result<usize, Error> {
+    let cursor = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
+    cursor.map(|cursor| usize::try_from(cursor).unwrap_or(usize::MAX)).ok_or(errors::INVALID_CURSOR)
+}
+
+/// Writes the reply to a scan of a key that is not there.
+pub(super) fn write_nothing(reply: &mut Encoder<'_>) {
+    reply.array(2);
+    reply.bulk(b"0");
+    reply.array(0);
+}
+
+/// Whether a collection of this size is scanned in one go, as small ones are in Redis.
+pub(super) fn is_whole(len: usize) -> bool {
+    len <= PACKED_MAX
+}
+
+/// Writes the elements from a cursor on, each by `write` as `width` replies. A small table is scanned
+/// in one go.
+pub(super) fn write_elements<E: Named>(
+    reply: &mut Encoder<'_>,
+    table: &Table<E>,
+    start: usize,
+    options: &ScanOptions<'_>,
+    width: usize,
+    write: impl Fn(&mut Encoder<'_>, &E),
+) {
+    let whole = is_whole(table.len());
+    let mut elements = table.scan(if whole { 0 } else { start });
+    let count = if whole { usize::MAX } else { options.count };
+    let found: Vec<&E> = elements.by_ref().take(count).map(|(_, element)| element).collect();
+    let next = elements.next().map_or(0, |(at, _)| u64::from(at));
+    let found: Vec<&E> = found.into_iter().filter(|element| options.matches(element.name())).collect();
+    reply.array(2);
+    reply.bulk_unsigned(next);
+    reply.array(found.len() * width);
+    found.into_iter().for_each(|element| write(reply, element));
+}

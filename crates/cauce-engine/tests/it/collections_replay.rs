@@ -1,0 +1,51 @@
+//! Random commands on hashes, sets and sorted sets: their records rebuild the state.
+
+use cauce_engine::{Engine, Settings};
+use proptest::prelude::*;
+
+use crate::support::World;
+
+/// Commands on few keys and elements, so that they meet.
+fn command() -> impl Strategy<Value = String> {
+    let key = prop_oneof![2 => Just("h"), 2 => Just("z"), 2 => Just("s"), 1 => Just("k")];
+    (key, 0..28_u8, 0..12_u32, 0..12_u32).prop_map(|(key, kind, n, m)| match kind {
+        0..3 => format!("HSET {key} f{n} {m} f{m} {n}"),
+        3 => format!("HSETNX {key} f{n} {m}"),
+        4 => format!("HDEL {key} f{n} f{m} f{}", n + 1),
+        5 => format!("HINCRBY {key} f{n} {m}"),
+        6 => format!("HINCRBYFLOAT {key} f{n} 0.{m}"),
+        7..10 => format!("ZADD {key} {n} f{m} {m}.5 f{n}"),
+        10 => format!("ZADD {key} GT CH {n} f{m} {m} f{n}"),
+        11 => format!("ZADD {key} INCR {n} f{m}"),
+        12 => format!("ZREM {key} f{n} f{m} f{}", n + 1),
+        13 => format!("ZPOPMIN {key} {}", n % 3),
+        14 => format!("ZPOPMAX {key}"),
+        15 => format!("ZREMRANGEBYSCORE {key} {n} {m}"),
+        16 => format!("ZREMRANGEBYRANK {key} {n} {}", n + 1),
+        17 => format!("ZRANGESTORE z {key} {n} ({m} BYSCORE"),
+        18..21 => format!("SADD {key} f{n} f{m}"),
+        21 => format!("SREM {key} f{n} f{m}"),
+        22 => format!("SPOP {key} {}", n % 3),
+        23 => format!("SMOVE {key} s f{n}"),
+        24 => format!("SUNIONSTORE {key} s h"),
+        25 => format!("SDIFFSTORE s {key} h"),
+        _ if n == 0 => format!("RENAME {key} k"),
+        _ => format!("DEL {key}"),
+    })
+}
+
+proptest! {
+    #[test]
+    fn replayed_collection_records_give_the_same_state(commands in prop::collection::vec(command(), 0..150)) {
+        let mut world = World::new();
+        for command in commands {
+            world.run(1, &command);
+        }
+        let mut replayed = Engine::new(Settings::default());
+        for record in &world.records {
+            prop_assert_eq!(replayed.replay(record), Ok(()));
+        }
+        prop_assert_eq!(replayed.dump(), world.engine.dump());
+        prop_assert_eq!(replayed.position(), world.engine.position());
+    }
+}
