@@ -21,34 +21,33 @@ impl Language {
 
     /// Adds entries numbered from `first` and returns how many the server took.
     pub(crate) fn produce(self, server: &Server, first: u32, count: u32) -> usize {
-        let arguments = [server.port().to_string(), first.to_string(), count.to_string()];
-        let lines = self.start("producer", &arguments).finish();
+        let arguments = [u32::from(server.port()), first, count].map(|number| number.to_string());
+        let lines = self.start("producer", &arguments.each_ref().map(String::as_str)).finish();
         lines.iter().filter(|line| line.starts_with("added ")).count()
     }
 
     /// Starts an instance that handles and acknowledges until it is told to stop, and takes over entries that another
     /// consumer has held for `abandoned_ms`. Returns when the group exists.
     pub(crate) fn consume(self, server: &Server, group: &str, consumer: &str, abandoned_ms: u32) -> Process {
-        let abandoned = abandoned_ms.to_string();
-        let arguments = [&*server.port().to_string(), group, consumer, &*abandoned].map(String::from);
-        let mut process = self.start("acknowledging", &arguments);
-        process.line_with("ready");
-        process
+        self.start_consumer(server, &[group, consumer, &abandoned_ms.to_string()])
     }
 
     /// Starts an instance that hangs with the first entries that it reads.
     pub(crate) fn consume_and_hang(self, server: &Server, group: &str, consumer: &str) -> Process {
-        let arguments = [&*server.port().to_string(), group, consumer, "60000", "stall"].map(String::from);
-        let mut process = self.start("acknowledging", &arguments);
+        self.start_consumer(server, &[group, consumer, "60000", "stall"])
+    }
+
+    fn start_consumer(self, server: &Server, arguments: &[&str]) -> Process {
+        let port = server.port().to_string();
+        let mut process = self.start("acknowledging", &[&[&*port], arguments].concat());
         process.line_with("ready");
         process
     }
 
-    fn start(self, program: &str, arguments: &[String]) -> Process {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    fn start(self, program: &str, arguments: &[&str]) -> Process {
         match self {
-            Language::Node => Process::node(&format!("seed/{program}.js"), &arguments),
-            Language::Python => Process::python(&format!("{program}.py"), &arguments),
+            Language::Node => Process::node(&format!("seed/{program}.js"), arguments),
+            Language::Python => Process::python(&format!("{program}.py"), arguments),
         }
     }
 }
