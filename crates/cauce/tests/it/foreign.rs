@@ -183,7 +183,9 @@ async fn a_slow_subscriber_is_told_how_many_it_missed() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((seen, seen + missed), (8192, PUBLISHED));
+    assert_eq!(seen + missed, PUBLISHED, "every message was seen or told missed");
+    // What is still on its way when the reading begins finds room.
+    assert!((8192..PUBLISHED).contains(&seen), "{seen} fitted into a buffer of 8192");
 }
 
 #[tokio::test]
