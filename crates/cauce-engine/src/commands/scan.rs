@@ -44,10 +44,19 @@ pub(super) fn name_matches(pattern: &[u8], name: &[u8]) -> bool {
     pattern == b"*" || glob::matches(pattern, name)
 }
 
-/// The place to go on at.
+/// The place to go on at, as C's `strtoul` reads it: nothing is zero, and a sign is allowed.
 pub(super) fn cursor(text: &[u8]) -> Result<usize, Error> {
-    let cursor = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
-    cursor.map(|cursor| usize::try_from(cursor).unwrap_or(usize::MAX)).ok_or(errors::INVALID_CURSOR)
+    let (negative, digits) = match text {
+        [] => (false, &b"0"[..]),
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    // The standard parser would take a sign of its own.
+    let number =
+        std::str::from_utf8(digits).ok().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+    let number: u64 = number.and_then(|text| text.parse().ok()).ok_or(errors::INVALID_CURSOR)?;
+    let number = if negative { number.wrapping_neg() } else { number };
+    Ok(usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 /// Writes the reply to a scan of a key that is not there.
