@@ -28,10 +28,10 @@ const KINDS: &[(&str, Generator)] = &[
     ("cursor", |draw| draw.cursor()),
     ("end", |draw| draw.bound("+")),
     ("field", |draw| draw.one_of(&["f", "g", "f", ""])),
-    ("group", |draw| draw.one_of(&["g", "g", "g", "h", "i"])),
+    ("group", |draw| draw.one_of(&["g", "g", "g", "g", "g", "g", "h", "i"])),
     ("id", |draw| draw.id()),
     ("idle", |draw| draw.one_of(&["0", "5000000", "5000000"])),
-    ("key", |draw| draw.any_key()),
+    ("key", |draw| draw.key_but_stream(4)),
     ("key-pattern", |draw| draw.one_of(&["*", "?", "[a-c]", "a*", "nos"])),
     ("length", |draw| draw.one_of(&["0", "1", "2", "3", "5", "8"])),
     ("limit", |draw| draw.one_of(&["0", "1", "10", "1000"])),
@@ -55,6 +55,7 @@ const KINDS: &[(&str, Generator)] = &[
         let timeout = if draw.world.may_block && draw.rng.u8(..4) > 0 { "0" } else { "1" };
         draw.text(timeout);
     }),
+    ("string-key", |draw| draw.key_but_stream(20)),
     ("type", |draw| draw.one_of(&["stream", "string", "hash"])),
     ("unix-milliseconds", |draw| draw.point_in_time(&["99999999999123", "99999999999999"])),
     ("unix-seconds", |draw| draw.point_in_time(&["99999999999", "99999999998"])),
@@ -66,15 +67,11 @@ impl Draw<'_> {
     pub(super) fn command(rng: &mut fastrand::Rng, world: &mut World, parts: &[Part]) -> Generated {
         let mut draw = Draw { rng, world, key: 0, args: Vec::new(), options: Vec::new(), runs_out: false };
         draw.parts(parts);
-        let mut name = String::new();
-        for part in parts {
-            match part {
-                Part::Word(word) if word.chars().all(|char| char.is_ascii_uppercase()) => {
-                    name = if name.is_empty() { word.clone() } else { format!("{name} {word}") };
-                }
-                _ => break,
-            }
-        }
+        let words = parts.iter().map_while(|part| match part {
+            Part::Word(word) => Some(word.as_str()),
+            _ => None,
+        });
+        let name = name_of(words);
         let mut generated = Generated {
             args: draw.args,
             name,
@@ -162,8 +159,9 @@ impl Draw<'_> {
         }
     }
 
-    fn any_key(&mut self) {
-        self.key = if self.rng.u8(..3) == 0 {
+    /// A key of another kind, mostly; one time in so many a stream.
+    fn key_but_stream(&mut self, times: u8) {
+        self.key = if self.rng.u8(..times) == 0 {
             self.rng.usize(..STREAMS)
         } else {
             self.rng.usize(STREAMS..self.world.keys())
@@ -296,6 +294,13 @@ impl Draw<'_> {
         let seconds = self.rng.u32(100..10_000) * 10;
         self.text(&(seconds * scale).to_string());
     }
+}
+
+/// A command's name: its first words, as far as they are in capitals.
+pub(super) fn name_of<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let name: Vec<&str> =
+        words.take_while(|word| word.chars().all(|char| char.is_ascii_uppercase())).collect();
+    name.join(" ")
 }
 
 /// Makes a command that is probably wrong.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
-use super::arguments::Draw;
+use super::arguments::{Draw, name_of};
 use super::differences::{Difference, STILL_WAITS, explain, own_message_elsewhere};
 use super::frames::{Frame, Sent, settle_order};
 use super::grammar::{Part, parse};
@@ -56,7 +56,7 @@ impl Generated {
     pub fn plain(words: &[&str]) -> Generated {
         Generated {
             args: words.iter().map(|word| Arg::Bytes(word.as_bytes().to_vec())).collect(),
-            name: String::new(),
+            name: name_of(words.iter().copied()),
             options: Vec::new(),
             runs_out: false,
             spoiled: false,

@@ -82,9 +82,16 @@ pub const ROWS: &[Row] = &[
     // Strings.
     row(
         10,
-        "SET {key} {value} <[(NX|XX)] [GET] [(EX {seconds}|PX {milliseconds}|EXAT {unix-seconds}|PXAT {unix-milliseconds}|KEEPTTL)]>",
+        "SET {string-key} {value} <[(NX|XX)] [GET] [(EX {seconds}|PX {milliseconds}|EXAT {unix-seconds}|PXAT {unix-milliseconds}|KEEPTTL)]>",
     ),
-    row(8, "GET {key}"),
+    row(8, "GET {string-key}"),
+    row(2, "SETNX {string-key} {value}"),
+    row(2, "STRLEN {string-key}"),
+    row(3, "INCR {string-key}"),
+    row(2, "INCRBY {string-key} {small}"),
+    row(2, "MGET ({key})+"),
+    row(2, "MSET ({string-key} {value})+"),
+    row(2, "TOUCH ({key})+"),
     // Pub/Sub.
     row(10, "SUBSCRIBE ({channel})+"),
     row(6, "PSUBSCRIBE ({pattern})+"),
