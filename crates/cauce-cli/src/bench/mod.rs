@@ -10,6 +10,7 @@ mod fan_out;
 mod in_process;
 mod latency;
 mod load;
+mod memory;
 mod peers;
 mod report;
 mod request_reply;
@@ -29,7 +30,7 @@ use scenarios::{SCENARIOS, Scenario, Setting};
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
     /// The server to measure (A): redis://HOST:PORT or unix:PATH
-    #[arg(long, conflicts_with = "spawn_cauce", required_unless_present_any = ["spawn_cauce", "spawn_redis", "in_process"])]
+    #[arg(long, conflicts_with = "spawn_cauce", required_unless_present_any = ["spawn_cauce", "spawn_redis", "in_process", "memory"])]
     url: Option<String>,
     /// The server to compare it with (B)
     #[arg(long, conflicts_with = "spawn_redis")]
@@ -46,13 +47,21 @@ pub(crate) struct BenchArgs {
     /// Measure the pipe inside a process (A) against TCP loopback (B) instead, on this binary's broker
     #[arg(long, conflicts_with_all = ["url", "against", "spawn_cauce", "spawn_redis", "unix", "only"])]
     in_process: bool,
+    /// Measure bytes of resident memory per item instead, on this binary's broker and on redis-server, each
+    /// started here; --only then names cases: entry, entry-varied, pending, string, hash-field, set-member,
+    /// zset-member
+    #[arg(long, conflicts_with_all = ["url", "against", "spawn_cauce", "spawn_redis", "unix", "in_process"])]
+    memory: bool,
+    /// Items that --memory fills the servers with
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    items: u32,
     /// Rounds of each scenario and server
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Measured seconds of each round
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
-    /// Only these scenarios: xadd-pipelined, xadd, group-drain, fan-out, get, set, ping, latency
+    /// Only these scenarios: xadd-pipelined, xadd, group-drain, fan-out, get, set, incr, mset, hset, sadd, zadd, ping, latency
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
     /// Print JSON, one object per scenario and line
@@ -73,6 +82,10 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
             println!("A: in-process pipe\nB: TCP loopback, same process\n\n{}", report::head(true));
         }
         in_process::run(args.rounds, measured, tell)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.memory {
+        memory::run(&args.only, args.items as usize, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(&args.only)?;

@@ -11,32 +11,66 @@ const KEY: &[u8] = b"cauce:bench";
 const VALUE: &[u8] = &[b'v'; 64];
 const WARMUP: Duration = Duration::from_millis(200);
 
-/// A closed loop of one request.
+/// A closed loop of requests of one kind.
 #[derive(Debug)]
 pub(super) struct Loop {
     /// Connections.
     connections: usize,
     /// Requests that each has under way.
     depth: usize,
-    /// Writes the request.
-    request: fn(&mut Vec<u8>),
+    /// Writes the n-th request.
+    request: fn(&mut Vec<u8>, usize),
+    /// How many different requests there are, if there are more than one; they take turns without order.
+    variants: usize,
     /// Whether the key must hold a string first.
     on_string: bool,
 }
 
-pub(super) const XADD_PIPELINED: Loop = Loop { connections: 4, depth: 64, request: xadd, on_string: false };
-pub(super) const XADD: Loop = Loop { connections: 50, depth: 1, request: xadd, on_string: false };
-pub(super) const GET: Loop =
-    Loop { connections: 4, depth: 64, request: |out| encode(out, &[b"GET", KEY]), on_string: true };
-pub(super) const SET: Loop =
-    Loop { connections: 4, depth: 64, request: |out| encode(out, &[b"SET", KEY, VALUE]), on_string: true };
-pub(super) const PING: Loop =
-    Loop { connections: 50, depth: 1, request: |out| encode(out, &[b"PING"]), on_string: false };
+const PIPELINED: Loop = Loop { connections: 4, depth: 64, request: |_, _| (), variants: 1, on_string: false };
+/// Members and fields that the collections' loops work on.
+const MEMBERS: usize = 10_000;
 
-fn xadd(out: &mut Vec<u8>) {
+pub(super) const XADD_PIPELINED: Loop = Loop { request: xadd, ..PIPELINED };
+pub(super) const XADD: Loop = Loop { connections: 50, depth: 1, request: xadd, ..PIPELINED };
+pub(super) const GET: Loop =
+    Loop { request: |out, _| encode(out, &[b"GET", KEY]), on_string: true, ..PIPELINED };
+pub(super) const SET: Loop =
+    Loop { request: |out, _| encode(out, &[b"SET", KEY, VALUE]), on_string: true, ..PIPELINED };
+pub(super) const INCR: Loop = Loop { request: |out, _| encode(out, &[b"INCR", KEY]), ..PIPELINED };
+pub(super) const MSET: Loop = Loop { request: mset, ..PIPELINED };
+pub(super) const HSET: Loop = Loop { request: hset, variants: MEMBERS, ..PIPELINED };
+pub(super) const SADD: Loop = Loop { request: sadd, variants: MEMBERS, ..PIPELINED };
+pub(super) const ZADD: Loop = Loop { request: zadd, variants: MEMBERS, ..PIPELINED };
+pub(super) const PING: Loop =
+    Loop { connections: 50, depth: 1, request: |out, _| encode(out, &[b"PING"]), ..PIPELINED };
+
+fn xadd(out: &mut Vec<u8>, _: usize) {
     let mut arguments: Vec<&[u8]> = vec![b"XADD", KEY, b"*"];
     arguments.extend(SEED_ENTRY);
     encode(out, &arguments);
+}
+
+fn mset(out: &mut Vec<u8>, _: usize) {
+    let keys: Vec<String> = (0..10).map(|n| format!("cauce:bench:{n}")).collect();
+    let mut arguments: Vec<&[u8]> = vec![b"MSET"];
+    for key in &keys {
+        arguments.extend([key.as_bytes(), VALUE]);
+    }
+    encode(out, &arguments);
+}
+
+fn hset(out: &mut Vec<u8>, variant: usize) {
+    encode(out, &[b"HSET", KEY, format!("field:{variant:012}").as_bytes(), VALUE]);
+}
+
+fn sadd(out: &mut Vec<u8>, variant: usize) {
+    encode(out, &[b"SADD", KEY, format!("member:{variant:012}").as_bytes()]);
+}
+
+fn zadd(out: &mut Vec<u8>, variant: usize) {
+    let score = (variant * 7919 % 1_000_003).to_string();
+    let member = format!("member:{:012}", variant % (MEMBERS / 2));
+    encode(out, &[b"ZADD", KEY, score.as_bytes(), member.as_bytes()]);
 }
 
 /// Runs one round.
@@ -46,14 +80,13 @@ pub(super) fn run(server: &Server, setting: Setting, shape: &Loop) -> anyhow::Re
     if shape.on_string {
         control.call(&[b"SET", KEY, VALUE])?;
     }
-    let mut batch = Vec::new();
-    (shape.request)(&mut batch);
-    let batch = batch.repeat(shape.depth);
-    let lane = || Lane { scanner: Scanner::new(), due: 0 };
+    let batches = shape.batches();
+    let lane =
+        |n: usize| Lane { scanner: Scanner::new(), due: 0, next: n * batches.len() / shape.connections };
     let mut traffic = Closed {
-        batch,
         depth: shape.depth as u64,
-        lanes: (0..shape.connections).map(|_| lane()).collect(),
+        lanes: (0..shape.connections).map(lane).collect(),
+        batches,
         done: 0,
         busy: 0,
         stopping: false,
@@ -62,18 +95,38 @@ pub(super) fn run(server: &Server, setting: Setting, shape: &Loop) -> anyhow::Re
     let span = Span::Timed { warmup: WARMUP, measured: setting.measured };
     let sample = drive(&mut wires, &mut traffic, span, setting.pid);
     control.call(&[b"DEL", KEY])?;
+    for n in 0..10 {
+        control.call(&[b"DEL", format!("cauce:bench:{n}").as_bytes()])?;
+    }
     Ok(Measured::Rate(sample?))
+}
+
+impl Loop {
+    /// What is sent at once, encoded before the clock starts: every variant occurs.
+    fn batches(&self) -> Vec<Vec<u8>> {
+        let batch = |from: usize| {
+            let mut batch = Vec::new();
+            for n in from..from + self.depth {
+                // Far from each other, so that no cache line serves the next request as well.
+                (self.request)(&mut batch, n * 6007 % self.variants);
+            }
+            batch
+        };
+        (0..self.variants.max(self.depth)).step_by(self.depth).map(batch).collect()
+    }
 }
 
 #[derive(Debug)]
 struct Lane {
     scanner: Scanner,
     due: u64,
+    /// The batch that it sends next.
+    next: usize,
 }
 
 #[derive(Debug)]
 struct Closed {
-    batch: Vec<u8>,
+    batches: Vec<Vec<u8>>,
     depth: u64,
     lanes: Vec<Lane>,
     done: u64,
@@ -82,14 +135,20 @@ struct Closed {
     stopping: bool,
 }
 
+impl Closed {
+    fn send(&mut self, lane: usize, wires: &mut [Wire]) -> anyhow::Result<()> {
+        let state = &mut self.lanes[lane];
+        state.due = self.depth;
+        let batch = &self.batches[state.next];
+        state.next = (state.next + 1) % self.batches.len();
+        wires[lane].send(batch)
+    }
+}
+
 impl Traffic for Closed {
     fn start(&mut self, wires: &mut [Wire]) -> anyhow::Result<()> {
-        for (lane, wire) in self.lanes.iter_mut().zip(wires) {
-            lane.due = self.depth;
-            wire.send(&self.batch)?;
-        }
         self.busy = self.lanes.len();
-        Ok(())
+        (0..self.lanes.len()).try_for_each(|lane| self.send(lane, wires))
     }
 
     fn received(&mut self, lane: usize, bytes: &[u8], wires: &mut [Wire]) -> anyhow::Result<()> {
@@ -105,8 +164,7 @@ impl Traffic for Closed {
             self.busy -= 1;
             return Ok(());
         }
-        state.due = self.depth;
-        wires[lane].send(&self.batch)
+        self.send(lane, wires)
     }
 
     fn done(&self) -> u64 {

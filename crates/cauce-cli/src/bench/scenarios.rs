@@ -94,6 +94,31 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |server, setting| request_reply::run(server, setting, &request_reply::SET),
     },
     Scenario {
+        name: "incr",
+        about: "INCR of one key, 4 connections, 64 deep",
+        run: |server, setting| request_reply::run(server, setting, &request_reply::INCR),
+    },
+    Scenario {
+        name: "mset",
+        about: "MSET of 10 keys, 4 connections, 64 deep",
+        run: |server, setting| request_reply::run(server, setting, &request_reply::MSET),
+    },
+    Scenario {
+        name: "hset",
+        about: "HSET of 64 bytes into one of 10,000 fields, 4 connections, 64 deep",
+        run: |server, setting| request_reply::run(server, setting, &request_reply::HSET),
+    },
+    Scenario {
+        name: "sadd",
+        about: "SADD of one of 10,000 members, 4 connections, 64 deep",
+        run: |server, setting| request_reply::run(server, setting, &request_reply::SADD),
+    },
+    Scenario {
+        name: "zadd",
+        about: "ZADD of one of 10,000 members at another score, 4 connections, 64 deep",
+        run: |server, setting| request_reply::run(server, setting, &request_reply::ZADD),
+    },
+    Scenario {
         name: "ping",
         about: "PING, 50 connections, one request at a time",
         run: |server, setting| request_reply::run(server, setting, &request_reply::PING),
@@ -105,7 +130,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// The seed programs' entry: what a service of the field writes.
+/// The field names of the entry that stands for what services write: an action and three keys.
+pub(super) const SEED_FIELDS: [&[u8]; 4] = [b"action", b"key_1", b"key_2", b"key_3"];
+/// Its values that are the same in every entry: of the action, the second and the third key.
+pub(super) const VALUES_REPEAT: [&[u8]; 3] = [b"action_type", b"value_2", b"value_3"];
+/// The whole entry, as the scenarios write it.
 pub(super) const SEED_ENTRY: [&[u8]; 8] =
     [b"action", b"action_type", b"key_1", b"value_12345", b"key_2", b"value_2", b"key_3", b"value_3"];
 

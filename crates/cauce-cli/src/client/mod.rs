@@ -182,12 +182,15 @@ impl Control {
     pub(crate) fn repeat(&mut self, request: &[u8], count: usize, depth: usize) -> anyhow::Result<()> {
         for sent in (0..count).step_by(depth) {
             let batch = depth.min(count - sent);
-            self.stream.write_all(&request.repeat(batch))?;
-            for _ in 0..batch {
-                self.reply()?;
-            }
+            self.send_batch(&request.repeat(batch), batch)?;
         }
         Ok(())
+    }
+
+    /// Sends `count` encoded requests at once and waits for their replies.
+    pub(crate) fn send_batch(&mut self, requests: &[u8], count: usize) -> anyhow::Result<()> {
+        self.stream.write_all(requests)?;
+        (0..count).try_for_each(|_| self.reply().map(drop))
     }
 
     fn reply(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {

@@ -15,7 +15,21 @@ fn bench(arguments: &[&str]) -> (Output, String) {
 fn every_scenario_measures_the_broker() {
     let (output, text) = bench(&["--spawn-cauce", "--rounds", "1", "--seconds", "0.1", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    let names = ["xadd-pipelined", "xadd", "group-drain", "fan-out", "get", "set", "ping", "latency"];
+    let names = [
+        "xadd-pipelined",
+        "xadd",
+        "group-drain",
+        "fan-out",
+        "get",
+        "set",
+        "incr",
+        "mset",
+        "hset",
+        "sadd",
+        "zadd",
+        "ping",
+        "latency",
+    ];
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.iter().map(|line| line["scenario"].as_str().unwrap()).collect::<Vec<_>>(), names);
@@ -30,6 +44,24 @@ fn the_pipe_is_measured_against_tcp() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     for name in ["publish", "consume"] {
         assert!(text.contains(&format!("{{\"scenario\":\"{name}\"")), "{text}");
+    }
+}
+
+#[test]
+fn memory_is_measured_per_item() {
+    // Says so where none is installed, and fails where one is required.
+    if cauce_testkit::targets::Target::redis_server().unwrap().is_none() {
+        eprintln!("skipped: redis-server is not installed");
+        return;
+    }
+    let (output, text) = bench(&["--memory", "--items", "50000", "--only", "entry,pending", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for line in lines {
+        assert!(line["cauce_bytes"].as_f64().unwrap() > 1.0, "{line}");
+        assert!(line["redis_bytes"].as_f64().unwrap() > 1.0, "{line}");
     }
 }
 
