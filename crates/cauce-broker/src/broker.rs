@@ -58,7 +58,7 @@ impl Broker {
         let (client, server) = tokio::io::duplex(PIPE_BYTES);
         let info = SessionInfo { address: "in-process".to_owned(), ..SessionInfo::default() };
         timer::ensure(&self.shared);
-        tokio::spawn(session::run(Arc::clone(&self.shared), server, info));
+        tokio::spawn(session::run(Connected::new(&self.shared), server, info));
         client
     }
 
@@ -88,6 +88,26 @@ pub(crate) struct Shared {
     /// The engine's next deadline came nearer.
     pub(crate) deadline_moved: Arc<Notify>,
     pub(crate) timer: timer::Slot,
+}
+
+/// One connection, counted for as long as this lives: from before its task runs for the first time, so that a
+/// burst of connections cannot slip past the limit.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Connected {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        shared.connections.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(shared) }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Counters outside the lock.

@@ -12,7 +12,7 @@ use cauce_engine::SessionInfo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::broker::{Broker, Shared};
+use crate::broker::{Broker, Connected, Shared};
 use crate::{session, timer};
 
 /// What a connection over the limit is told (Redis's text).
@@ -164,7 +164,7 @@ impl Broker {
             });
             return;
         }
-        tokio::spawn(session::run(Arc::clone(shared), io, info));
+        tokio::spawn(session::run(Connected::new(shared), io, info));
     }
 }
 

@@ -15,7 +15,7 @@ use cauce_engine::{SessionId, SessionInfo};
 use cauce_resp::{Decoder, Encoder, Protocol};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::broker::{BatchEnd, Shared};
+use crate::broker::{BatchEnd, Connected, Shared};
 use crate::input::Input;
 use crate::outbox::{Outbox, Room};
 
@@ -25,8 +25,8 @@ const BATCHES_PER_POLL: usize = 4;
 const OUTPUT_KEPT_BYTES: usize = 256 * 1024;
 
 /// Serves a connection until either side ends it.
-pub(crate) async fn run(shared: Arc<Shared>, io: impl AsyncRead + AsyncWrite + Unpin, info: SessionInfo) {
-    let mut session = Session::open(shared, io, info);
+pub(crate) async fn run(connected: Connected, io: impl AsyncRead + AsyncWrite + Unpin, info: SessionInfo) {
+    let mut session = Session::open(Arc::clone(&connected.shared), io, info);
     // An error of the connection concerns nobody else, and the peer is gone: there is no one to tell.
     let _ended = poll_fn(|cx| session.poll(cx)).await;
 }
@@ -49,7 +49,6 @@ struct Session<Io> {
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
     fn open(shared: Arc<Shared>, io: Io, info: SessionInfo) -> Self {
-        shared.connections.fetch_add(1, Ordering::Relaxed);
         let (id, outbox) = shared.open(info);
         let mut session = Self {
             shared,
@@ -174,6 +173,5 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
 impl<Io> Drop for Session<Io> {
     fn drop(&mut self) {
         self.shared.close(self.id);
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -108,3 +108,29 @@ async fn a_held_log_holds_the_output_limit_too() {
     client.send(&format!("SET a {}\r\n{}", "x".repeat(900), "GET a\r\n".repeat(3))).await;
     assert_eq!(client.read_to_end().await, "");
 }
+
+#[tokio::test]
+async fn a_burst_of_connections_does_not_slip_past_the_limit() {
+    let mut config = Config::default();
+    config.limits.connections_max = 2;
+    let broker = Broker::in_memory(config);
+    let listener = Listener::tcp(([127, 0, 0, 1], 0).into(), false).await.expect("a free port");
+    let address = listener.address().expect("a TCP listener has an address");
+    // All are waiting to be accepted before the first one is.
+    let mut burst = Vec::new();
+    for _ in 0..5 {
+        burst.push(std::net::TcpStream::connect(address).expect("the backlog has room"));
+    }
+    let serving = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.serve(listener).await }
+    });
+    let mut refused = 0;
+    for stream in burst.split_off(2) {
+        stream.set_nonblocking(true).expect("a socket");
+        let mut late = Client::over(TcpStream::from_std(stream).expect("a runtime"));
+        refused += usize::from(late.read_to_end().await == "-ERR max number of clients reached\r\n");
+    }
+    assert_eq!((refused, broker.connections()), (3, 2));
+    serving.abort();
+}

@@ -73,6 +73,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    raise_descriptor_limit();
     let protected = !args.requirepass.is_empty();
     let tcp = Listener::tcp(SocketAddr::new(args.bind, args.port), protected).await?;
     let address = tcp.address().context("a TCP listener has an address")?;
@@ -104,6 +105,16 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
     println!("cauce: stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each connection takes a descriptor, and the usual soft limit of 1024 is far below the broker's own limit of
+/// connections: it is raised as far as the system allows. Where that fails, the soft limit stands; connections
+/// beyond it wait to be accepted.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _raised = setrlimit(Resource::Nofile, limit);
 }
 
 /// A number that strangers cannot guess: the standard library seeds its hashers from the system's randomness.

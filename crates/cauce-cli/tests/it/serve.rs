@@ -7,13 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A running `cauce serve --memory --port 0 ...`; killed when dropped.
-struct Server {
-    process: Child,
-    address: String,
+pub(crate) struct Server {
+    pub(crate) process: Child,
+    pub(crate) address: String,
 }
 
 impl Server {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_cauce"))
             .args(["serve", "--memory", "--port", "0"])
             .args(arguments)
@@ -27,7 +27,7 @@ impl Server {
     }
 
     /// Sends inline commands and reads as many bytes as are expected.
-    fn ask(&self, commands: &str, expected: &str) {
+    pub(crate) fn ask(&self, commands: &str, expected: &str) {
         ask(TcpStream::connect(&self.address).unwrap(), commands, expected);
     }
 }
