@@ -102,6 +102,10 @@ pub(crate) enum Keys {
     Counted {
         at: usize,
     },
+    /// The first argument, and those that are counted.
+    TargetAndCounted {
+        at: usize,
+    },
     /// The first half of what follows the word `STREAMS`.
     AfterStreams,
 }
@@ -127,7 +131,15 @@ impl Keys {
             Self::Counted { at } => {
                 let count = args.get(at).and_then(|count| cauce_resp::parse_i64(count));
                 let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
-                args.iter().skip(at + 1).take(count).copied().collect()
+                // Of a count that is too large, none.
+                args.get(at + 1..).and_then(|rest| rest.get(..count)).unwrap_or_default().to_vec()
+            }
+            Self::TargetAndCounted { at } => {
+                let mut keys = Self::Counted { at }.of(args);
+                if !keys.is_empty() {
+                    keys.insert(0, args.get(1).copied().unwrap_or_default());
+                }
+                keys
             }
             Self::AfterStreams => {
                 let after = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"streams"));

@@ -68,6 +68,7 @@ pub(crate) const NO_KEY_ARGUMENTS: Error = Error::fixed("ERR The command has no 
 pub(crate) const INVALID_COMMAND: Error = Error::fixed("ERR Invalid command specified");
 pub(crate) const INVALID_COMMAND_ARGUMENTS: Error =
     Error::fixed("ERR Invalid number of arguments specified for command");
+pub(crate) const INVALID_KEY_ARGUMENTS: Error = Error::fixed("ERR Invalid arguments specified for command");
 pub(crate) const EXPIRE_NX_WITH_OTHERS: Error =
     Error::fixed("ERR NX and XX, GT or LT options at the same time are not compatible");
 pub(crate) const EXPIRE_GT_AND_LT: Error =

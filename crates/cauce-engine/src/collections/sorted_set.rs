@@ -28,6 +28,10 @@ impl Member {
     pub(crate) fn score(&self) -> f64 {
         self.score
     }
+
+    pub(crate) fn scored(&self) -> (f64, &[u8]) {
+        (self.score, &self.name)
+    }
 }
 
 impl Named for Member {

@@ -100,6 +100,7 @@ fn write_info(reply: &mut Encoder<'_>, spec: &CommandSpec) {
     }
     let (first, last, step) = match spec.keys {
         Keys::None | Keys::AfterStreams | Keys::Counted { .. } => (0, 0, 0),
+        Keys::TargetAndCounted { .. } => (1, 1, 1),
         Keys::Range { first, last, step } => (first, last as i64, step),
     };
     reply.count(first);
@@ -209,12 +210,16 @@ fn getkeys(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         }
         _ => spec,
     };
+    if spec.keys == Keys::None {
+        return Err(errors::NO_KEY_ARGUMENTS);
+    }
     if !spec.accepts(command.len()) {
         return Err(errors::INVALID_COMMAND_ARGUMENTS);
     }
     let keys = spec.keys.of(command);
-    if keys.is_empty() {
-        return Err(errors::NO_KEY_ARGUMENTS);
+    // A script needs none.
+    if keys.is_empty() && spec.group != "scripting" {
+        return Err(errors::INVALID_KEY_ARGUMENTS);
     }
     call.reply.array(keys.len());
     for key in keys {

@@ -7,11 +7,61 @@ use crate::collections::{Named, Table};
 use crate::errors::{self, Error, collections as texts};
 use crate::random::Random;
 
-/// An argument as a double; infinities are doubles, what is too large for one is not.
+/// An argument as a double; infinities are doubles, what is too large or too small for one is not.
 pub(super) fn double(arg: &[u8]) -> Option<f64> {
-    let value: f64 = std::str::from_utf8(arg).ok()?.parse().ok()?;
+    let value = lenient_double(arg)?;
     let named = arg.iter().any(|byte| byte.eq_ignore_ascii_case(&b'n'));
-    (!value.is_nan() && (value.is_finite() || named)).then_some(value)
+    let vanished = value == 0.0 && has_digits_above_0(arg);
+    (!vanished && (value.is_finite() || named)).then_some(value)
+}
+
+/// The same, where what is too large becomes infinite and what is too small 0, as C's `strtod` reads it.
+pub(super) fn lenient_double(arg: &[u8]) -> Option<f64> {
+    let (negative, digits) = match arg {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, arg),
+    };
+    if let [b'0', b'x' | b'X', digits @ ..] = digits {
+        let value = hexadecimal(digits)?;
+        return Some(if negative { -value } else { value });
+    }
+    let value: f64 = std::str::from_utf8(arg).ok()?.parse().ok()?;
+    (!value.is_nan()).then_some(value)
+}
+
+fn has_digits_above_0(text: &[u8]) -> bool {
+    let hexadecimal = text.iter().any(|byte| matches!(byte, b'x' | b'X'));
+    let end: &[u8] = if hexadecimal { b"pP" } else { b"eE" };
+    let mantissa = text.split(|byte| end.contains(byte)).next().unwrap_or_default();
+    mantissa.iter().any(|byte| byte.is_ascii_hexdigit() && *byte != b'0')
+}
+
+/// `digits[.digits][p[sign]digits]` in base 16 with an exponent of 2. Digits beyond 64 bits are cut off.
+fn hexadecimal(text: &[u8]) -> Option<f64> {
+    let exponent_at = text.iter().position(|byte| matches!(byte, b'p' | b'P'));
+    let (mantissa, exponent) = match exponent_at {
+        Some(at) => (text.get(..at)?, std::str::from_utf8(text.get(at + 1..)?).ok()?.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (mut value, mut shift, mut digits, mut behind_point) = (0_u64, exponent, 0, false);
+    for &byte in mantissa {
+        if byte == b'.' && !behind_point {
+            behind_point = true;
+            continue;
+        }
+        let digit = char::from(byte).to_digit(16)?;
+        digits += 1;
+        if value >> 60 == 0 {
+            value = value << 4 | u64::from(digit);
+            shift = shift.saturating_sub(if behind_point { 4 } else { 0 });
+        } else {
+            shift = shift.saturating_add(if behind_point { 0 } else { 4 });
+        }
+    }
+    // In two steps, so that a power of two that is out of range alone does not spoil a product that is not.
+    let half = shift / 2;
+    (digits > 0).then(|| value as f64 * 2_f64.powi(half) * 2_f64.powi(shift - half))
 }
 
 /// An argument as a count that may be 0.
@@ -160,6 +210,19 @@ mod tests {
             ("", None),
             (" 1", None),
             ("1x", None),
+            ("1e-400", None),
+            ("0e-400", Some(0.0)),
+            ("0x10", Some(16.0)),
+            ("-0x1.8P-1", Some(-0.75)),
+            ("0x.8", Some(0.5)),
+            ("0x1p1023", Some(2_f64.powi(1023))),
+            ("0x1p-1074", Some(5e-324)),
+            ("0x1p1024", None),
+            ("0x1p-9999", None),
+            ("0x", None),
+            ("0x1p", None),
+            ("0x1.2.3", None),
+            ("0xg", None),
         ] {
             assert_eq!(double(text.as_bytes()), expected, "{text:?}");
         }

@@ -29,6 +29,13 @@ pub(crate) const LIMIT_BY_RANK: Error =
     Error::fixed("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX");
 pub(crate) const WITHSCORES_BY_LEX: Error =
     Error::fixed("ERR syntax error, WITHSCORES not supported in combination with BYLEX");
+pub(crate) const WEIGHT: Error = Error::fixed("ERR weight value is not a float");
+pub(crate) const COUNT: Error = Error::fixed("ERR count should be greater than 0");
 pub(crate) const TIMEOUT_NOT_FLOAT: Error = Error::fixed("ERR timeout is not a float or out of range");
 pub(crate) const TIMEOUT_NEGATIVE: Error = Error::fixed("ERR timeout is negative");
 pub(crate) const TIMEOUT_OUT_OF_RANGE: Error = Error::fixed("ERR timeout is out of range");
+
+/// A command that combines keys was given none.
+pub(crate) fn no_input_keys(command: &str) -> Error {
+    Error(format!("ERR at least 1 input key is needed for '{command}' command").into())
+}

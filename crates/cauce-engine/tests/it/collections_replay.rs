@@ -8,7 +8,7 @@ use crate::support::World;
 /// Commands on few keys and elements, so that they meet.
 fn command() -> impl Strategy<Value = String> {
     let key = prop_oneof![2 => Just("h"), 2 => Just("z"), 2 => Just("s"), 1 => Just("k")];
-    (key, 0..28_u8, 0..12_u32, 0..12_u32).prop_map(|(key, kind, n, m)| match kind {
+    (key, 0..32_u8, 0..12_u32, 0..12_u32).prop_map(|(key, kind, n, m)| match kind {
         0..3 => format!("HSET {key} f{n} {m} f{m} {n}"),
         3 => format!("HSETNX {key} f{n} {m}"),
         4 => format!("HDEL {key} f{n} f{m} f{}", n + 1),
@@ -29,6 +29,10 @@ fn command() -> impl Strategy<Value = String> {
         23 => format!("SMOVE {key} s f{n}"),
         24 => format!("SUNIONSTORE {key} s h"),
         25 => format!("SDIFFSTORE s {key} h"),
+        26 => format!("ZUNIONSTORE {key} 2 z s WEIGHTS {n} -{m}"),
+        27 => format!("ZINTERSTORE z 2 {key} z AGGREGATE MAX"),
+        28 => format!("ZDIFFSTORE {key} 2 z s"),
+        29 => format!("ZMPOP 2 {key} z MAX COUNT {}", n % 3 + 1),
         _ if n == 0 => format!("RENAME {key} k"),
         _ => format!("DEL {key}"),
     })

@@ -28,6 +28,8 @@
 //! | `nil[]` | the null array: `*-1` in RESP2, `_` in RESP3 |
 //! | `%{k: v}` | pairs: a flat array in RESP2, a map in RESP3 |
 //! | `streams{k: v}` | an array of `[k, v]` in RESP2, a map in RESP3: the shape of XREAD |
+//! | `=1.5` | a double: a bulk string in RESP2 |
+//! | `scores{k: v}` | a flat array in RESP2, an array of `[k, v]` in RESP3: the shape of ZRANGE WITHSCORES |
 //! | `push[a, b]` | out-of-band data: an array in RESP2, a push in RESP3 |
 //! | `unordered[a, b]` | an array of these elements in any order (RESP3: or a set) |
 //! | `<any>` `<int>` `<id>` `<bulk>` | anything; an integer; a bulk string that is an entry id; any bulk string |

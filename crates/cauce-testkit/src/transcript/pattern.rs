@@ -47,6 +47,10 @@ pub enum Pattern {
     Pairs(Vec<(Pattern, Pattern)>),
     /// An array of arrays of two in RESP2, a map in RESP3.
     Streams(Vec<(Pattern, Pattern)>),
+    /// A flat array in RESP2, an array of arrays of two in RESP3.
+    Scores(Vec<(Pattern, Pattern)>),
+    /// A bulk string in RESP2, a double in RESP3.
+    Double(Vec<u8>),
 }
 
 /// The wildcards.
@@ -135,19 +139,22 @@ impl Pattern {
             },
             Pattern::Pairs(patterns) => match value {
                 Value::Map(pairs) if resp3 => pairs_match(patterns, pairs, protocol, captures),
-                Value::Array(items) if !resp3 && items.len() % 2 == 0 => {
-                    let pairs: Vec<_> =
-                        items.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-                    pairs_match(patterns, &pairs, protocol, captures)
-                }
+                Value::Array(items) if !resp3 => flat_match(patterns, items, protocol, captures),
                 _ => false,
             },
             Pattern::Streams(patterns) => match value {
                 Value::Map(pairs) if resp3 => pairs_match(patterns, pairs, protocol, captures),
-                Value::Array(items) if !resp3 => {
-                    let pairs: Option<Vec<_>> = items.iter().map(pair).collect();
-                    pairs.is_some_and(|pairs| pairs_match(patterns, &pairs, protocol, captures))
-                }
+                Value::Array(items) if !resp3 => nested_match(patterns, items, protocol, captures),
+                _ => false,
+            },
+            Pattern::Scores(patterns) => match value {
+                Value::Array(items) if resp3 => nested_match(patterns, items, protocol, captures),
+                Value::Array(items) => flat_match(patterns, items, protocol, captures),
+                _ => false,
+            },
+            Pattern::Double(text) => match value {
+                Value::Double(actual) if resp3 => actual == text,
+                Value::Bulk(actual) if !resp3 => actual == text,
                 _ => false,
             },
         }
@@ -191,6 +198,28 @@ fn pairs_match(
         && patterns.iter().zip(pairs).all(|((key, value), (actual_key, actual_value))| {
             key.matches(actual_key, protocol, captures) && value.matches(actual_value, protocol, captures)
         })
+}
+
+/// Pairs as an array of keys and values in turn.
+fn flat_match(
+    patterns: &[(Pattern, Pattern)],
+    items: &[Value],
+    protocol: Protocol,
+    captures: &mut Captures,
+) -> bool {
+    let pairs: Vec<_> = items.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    items.len().is_multiple_of(2) && pairs_match(patterns, &pairs, protocol, captures)
+}
+
+/// Pairs as an array of arrays of two.
+fn nested_match(
+    patterns: &[(Pattern, Pattern)],
+    items: &[Value],
+    protocol: Protocol,
+    captures: &mut Captures,
+) -> bool {
+    let pairs: Option<Vec<_>> = items.iter().map(pair).collect();
+    pairs.is_some_and(|pairs| pairs_match(patterns, &pairs, protocol, captures))
 }
 
 /// Greedy: each pattern takes the first element left that it matches, so patterns with wildcards belong last.
@@ -242,6 +271,8 @@ impl Reader<'_> {
             Some('{') if self.take("{") => self.pairs().map(Pattern::Map),
             Some('%') if self.take("%{") => self.pairs().map(Pattern::Pairs),
             Some('s') if self.take("streams{") => self.pairs().map(Pattern::Streams),
+            Some('s') if self.take("scores{") => self.pairs().map(Pattern::Scores),
+            Some('=') if self.take("=") => Ok(Pattern::Double(self.word().into_bytes())),
             Some('<') if self.take("<") => self.wildcard(),
             Some('"') => Ok(Pattern::Exactly(Value::Bulk(self.quoted()?))),
             Some('-') if self.take("-") => Ok(Pattern::Exactly(Value::Error(self.quoted()?))),
@@ -396,6 +427,10 @@ mod tests {
         check("streams{\"a\": :1}", "*1 *2 $1 a :1", Resp2, true);
         check("streams{\"a\": :1}", "*2 $1 a :1", Resp2, false);
         check("streams{\"a\": :1}", "%1 $1 a :1", Resp3, true);
+        check("scores{\"a\": =1.5}", "*2 $1 a $3 1.5", Resp2, true);
+        check("scores{\"a\": =1.5}", "*1 *2 $1 a ,1.5", Resp3, true);
+        check("scores{\"a\": =1.5}", "*1 *2 $1 a $3 1.5", Resp3, false);
+        check("=1.5", "$3 1.5", Resp3, false);
         check("push[\"a\", <int>]", ">2 $1 a :1", Resp3, true);
         check("push[\"a\", <int>]", "*2 $1 a :1", Resp3, false);
         check("[\"a\", ...]", "*2 $1 a :1", Resp2, true);

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::read::write_members;
 use crate::call::{Call, Flow};
-use crate::collections::{LexBound, ScoreBound, SortedSet};
-use crate::commands::{arg, from, integer, is};
+use crate::collections::{LexBound, Member, ScoreBound, SortedSet};
+use crate::commands::{arg, from, integer, is, numbers};
 use crate::errors::{self, Error, collections as texts};
 use crate::keyspace::Slot;
 use crate::notify::NotifyClasses;
@@ -65,9 +65,9 @@ fn score_bound(text: &[u8]) -> Result<ScoreBound, Error> {
         _ => (false, text),
     };
     // Redis reads an empty bound as 0, and one that is too large as infinite.
-    let text = if number.is_empty() { Some("0") } else { std::str::from_utf8(number).ok() };
-    let score: Option<f64> = text.and_then(|text| text.parse().ok());
-    let score = score.filter(|score| !score.is_nan()).ok_or(texts::SCORE_RANGE)?;
+    let number = number.trim_ascii_start();
+    let number = if number.is_empty() { b"0" } else { number };
+    let score = numbers::lenient_double(number).ok_or(texts::SCORE_RANGE)?;
     Ok(ScoreBound { score, exclusive })
 }
 
@@ -176,7 +176,8 @@ fn returned(call: &mut Call<'_>, args: &[&[u8]], by: Option<By>, reverse: bool) 
         return Ok(Flow::Done);
     };
     let (set, reply) = call.collection::<SortedSet>(slot);
-    write_members(reply, set.range(query.ranks(set), query.reverse), query.with_scores);
+    let members = set.range(query.ranks(set), query.reverse).map(Member::scored);
+    write_members(reply, members, query.with_scores);
     Ok(Flow::Done)
 }
 

@@ -12,19 +12,19 @@ use crate::errors::{self, Error};
 /// Writes members as an array; with scores, in RESP3 as pairs and in RESP2 in turn.
 pub(super) fn write_members<'m>(
     reply: &mut Encoder<'_>,
-    members: impl ExactSizeIterator<Item = &'m Member>,
+    members: impl ExactSizeIterator<Item = (f64, &'m [u8])>,
     with_scores: bool,
 ) {
     let pairs = with_scores && reply.protocol() == Protocol::Resp3;
     let width = if with_scores && !pairs { 2 } else { 1 };
     reply.array(members.len() * width);
-    for member in members {
+    for (score, name) in members {
         if pairs {
             reply.array(2);
         }
-        reply.bulk(member.name());
+        reply.bulk(name);
         if with_scores {
-            reply.double(member.score());
+            reply.double(score);
         }
     }
 }
@@ -138,7 +138,7 @@ pub(super) fn zrandmember(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, E
     let places = wanted.unwrap_or(Wanted::Repeated(1)).choose(set.members(), &mut random);
     let chosen = places.into_iter().map(|at| set.members().get(at));
     if wanted.is_some() {
-        write_members(reply, chosen, with_scores);
+        write_members(reply, chosen.map(Member::scored), with_scores);
     } else {
         chosen.for_each(|member| reply.bulk(member.name()));
     }
