@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::engine::Sessions;
 use crate::session::SessionId;
 use crate::time::Timestamp;
 
@@ -30,6 +31,26 @@ pub(crate) enum WakeOn {
     SortedSet,
     /// Even if it is gone: `XREADGROUP` answers an error then.
     Anything,
+    /// The same, and when a pending entry may be claimed: `XREADGROUP CLAIM`.
+    Claimable(ClaimWait),
+}
+
+/// Waiting for pending entries to be idle long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClaimWait {
+    pub(crate) min_idle_ms: u64,
+    /// When to look again; not too late, maybe too early.
+    pub(crate) at: Option<Timestamp>,
+}
+
+impl WakeOn {
+    /// When the command is to be run again if nothing happens before.
+    fn claim_at(self) -> Option<Timestamp> {
+        match self {
+            Self::Claimable(claim) => claim.at,
+            _ => None,
+        }
+    }
 }
 
 /// A waiting command, kept by its session.
@@ -44,6 +65,10 @@ pub(crate) struct Blocked {
 pub(crate) struct Waiters {
     by_key: Vec<HashMap<Box<[u8]>, VecDeque<SessionId>, FixedState>>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
+    /// Who looks again for entries to claim, and when.
+    claims: BTreeSet<(Timestamp, SessionId)>,
+    /// How many wait to claim.
+    claimers: usize,
     /// Keys whose waiters have to look again, in the order of their changes.
     ready: VecDeque<(usize, Box<[u8]>)>,
     count: usize,
@@ -54,6 +79,8 @@ impl Waiters {
         Self {
             by_key: (0..databases).map(|_| HashMap::default()).collect(),
             deadlines: BTreeSet::new(),
+            claims: BTreeSet::new(),
+            claimers: 0,
             ready: VecDeque::new(),
             count: 0,
         }
@@ -69,6 +96,8 @@ impl Waiters {
         if let Some(deadline) = blocked.request.deadline {
             self.deadlines.insert((deadline, session));
         }
+        self.claimers += usize::from(matches!(blocked.request.wakes_on, WakeOn::Claimable(_)));
+        self.claims.extend(blocked.request.wakes_on.claim_at().map(|at| (at, session)));
         for key in &blocked.request.keys {
             let queue = self.of_database(blocked.database).entry(key.clone()).or_default();
             // A command may name a key twice.
@@ -84,6 +113,10 @@ impl Waiters {
         if let Some(deadline) = blocked.request.deadline {
             self.deadlines.remove(&(deadline, session));
         }
+        self.claimers -= usize::from(matches!(blocked.request.wakes_on, WakeOn::Claimable(_)));
+        if let Some(at) = blocked.request.wakes_on.claim_at() {
+            self.claims.remove(&(at, session));
+        }
         let keys = self.of_database(blocked.database);
         for key in &blocked.request.keys {
             if let Some(queue) = keys.get_mut(&**key) {
@@ -93,6 +126,37 @@ impl Waiters {
                 }
             }
         }
+    }
+
+    /// Sets when a waiting command looks again for entries to claim.
+    pub(crate) fn look_again(&mut self, session: SessionId, blocked: &mut Blocked, at: Option<Timestamp>) {
+        let WakeOn::Claimable(claim) = &mut blocked.request.wakes_on else { return };
+        if let Some(before) = std::mem::replace(&mut claim.at, at) {
+            self.claims.remove(&(before, session));
+        }
+        self.claims.extend(at.map(|at| (at, session)));
+    }
+
+    /// Notes that entries of a stream are pending since `at_ms`, perhaps the only ones.
+    pub(crate) fn note_pending(&mut self, database: usize, key: &[u8], at_ms: u64, sessions: &mut Sessions) {
+        if self.claimers == 0 {
+            return;
+        }
+        for id in self.of_key(database, key) {
+            let Some(blocked) = sessions.get_mut(&id).and_then(|session| session.blocked.as_mut()) else {
+                continue;
+            };
+            let WakeOn::Claimable(claim) = blocked.request.wakes_on else { continue };
+            let at = Timestamp::from_millis(at_ms.saturating_add(claim.min_idle_ms));
+            if claim.at.is_none_or(|planned| at < planned) {
+                self.look_again(id, blocked, Some(at));
+            }
+        }
+    }
+
+    /// Who has to look again for entries to claim, now or earlier.
+    pub(crate) fn next_claim(&self) -> Option<(Timestamp, SessionId)> {
+        self.claims.first().copied()
     }
 
     /// Notes that a key changed.

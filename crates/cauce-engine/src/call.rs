@@ -203,6 +203,9 @@ impl<'a> Call<'a> {
         if !self.core.watchers.is_empty() && effect.breaks_watch() {
             self.core.watchers.break_key(self.db, &entry.key, &mut self.core.sessions);
         }
+        if let Some(at_ms) = effect.pending_since_ms() {
+            self.core.waiters.note_pending(self.db, &entry.key, at_ms, &mut self.core.sessions);
+        }
         if effect.wakes() {
             self.core.waiters.signal(self.db, &entry.key);
         }

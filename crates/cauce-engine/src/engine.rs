@@ -84,6 +84,7 @@ impl Engine {
     /// To be called when [`Engine::next_deadline`] is reached; calling it more often does no harm.
     pub fn tick(&mut self, now: Timestamp, out: &mut Outputs) {
         self.core.end_overdue_waits(now, out);
+        self.core.serve_claims(now, out);
         self.core.expire_due(now, out);
         self.core.serve_ready(now, out);
         out.records.end_unit();
@@ -94,7 +95,8 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let waits = self.core.waiters.next_deadline().map(|(at, _)| at);
         let expiries = self.core.databases.iter().filter_map(|db| db.next_expiry().map(|(at, _)| at));
-        waits.into_iter().chain(expiries).min()
+        let claims = self.core.waiters.next_claim().map(|(at, _)| at);
+        waits.into_iter().chain(expiries).chain(claims).min()
     }
 
     /// Applies a record of an earlier run. To be called before any session is opened.

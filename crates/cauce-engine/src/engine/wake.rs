@@ -32,19 +32,34 @@ impl Core {
         }
     }
 
-    /// Runs a waiting command again.
+    /// Runs a waiting command again if the key holds what it waits for.
     fn serve(&mut self, now: Timestamp, id: SessionId, key: &[u8], out: &mut Outputs) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(blocked) = session.blocked.take() else { return };
-        if !self.holds(blocked.database, key, blocked.request.wakes_on) {
-            self.session_mut(id).blocked = Some(blocked);
-            return;
+        let blocked = self.sessions.get(&id).and_then(|session| session.blocked.as_ref());
+        if blocked.is_some_and(|blocked| self.holds(blocked.database, key, blocked.request.wakes_on)) {
+            self.run_again(now, id, out);
         }
+    }
+
+    /// Runs again those who wait for pending entries to be idle long enough, when that may be so.
+    pub(super) fn serve_claims(&mut self, now: Timestamp, out: &mut Outputs) {
+        while let Some((_, id)) = self.waiters.next_claim().filter(|&(at, _)| at <= now) {
+            self.run_again(now, id, out);
+        }
+    }
+
+    /// Runs a waiting command again.
+    fn run_again(&mut self, now: Timestamp, id: SessionId, out: &mut Outputs) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(mut blocked) = session.blocked.take() else { return };
         let args: Vec<&[u8]> = blocked.request.args.iter().map(|arg| &**arg).collect();
         let spec = args.first().and_then(|name| self.table.find(name)).expect("it ran before");
         let mut reply = std::mem::take(&mut self.scratch);
         let (flow, after) = self.call(spec, now, id, &args, true, &mut reply, out);
-        if let Flow::Block(_) = flow {
+        if let Flow::Block(request) = flow {
+            // It keeps its place and its deadline.
+            if let WakeOn::Claimable(claim) = request.wakes_on {
+                self.waiters.look_again(id, &mut blocked, claim.at);
+            }
             self.session_mut(id).blocked = Some(blocked);
         } else {
             self.waiters.remove(id, &blocked);
@@ -62,7 +77,7 @@ impl Core {
         match wanted {
             WakeOn::Stream => matches!(object, Some(Object::Stream(_))),
             WakeOn::SortedSet => matches!(object, Some(Object::SortedSet(_))),
-            WakeOn::Anything => true,
+            WakeOn::Anything | WakeOn::Claimable(_) => true,
         }
     }
 

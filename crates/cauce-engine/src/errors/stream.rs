@@ -25,9 +25,15 @@ pub(crate) const ID_EXHAUSTED: Error =
     Error::fixed("ERR The stream has exhausted the last possible ID, unable to add more items");
 pub(crate) const ENTRY_TOO_LARGE: Error = Error::fixed("ERR Elements are too large to be stored");
 
+// XDELEX and XACKDEL.
+pub(crate) const IDS_COUNT: Error = Error::fixed("ERR Number of IDs must be a positive integer");
+pub(crate) const IDS_MISMATCH: Error =
+    Error::fixed("ERR The `numids` parameter must match the number of arguments");
+pub(crate) const IDS_REQUIRED: Error = Error::fixed("ERR IDS option is required");
+
 // XREAD and XREADGROUP.
 pub(crate) const UNBALANCED_XREAD: Error = Error::fixed(
-    "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.",
+    "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
 );
 pub(crate) const UNBALANCED_XREADGROUP: Error = Error::fixed(
     "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
@@ -42,6 +48,18 @@ pub(crate) const NEW_WITH_XREAD: Error = Error::fixed(
 pub(crate) const LAST_WITH_XREADGROUP: Error = Error::fixed(
     "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.",
 );
+pub(crate) const NEWEST_WITH_XREADGROUP: Error = Error::fixed(
+    "ERR The + ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The + ID would just return an empty result set.",
+);
+pub(crate) const CLAIM_WITH_XREAD: Error =
+    Error::fixed("ERR The CLAIM option is only supported by XREADGROUP. You called XREAD instead.");
+pub(crate) const READ_CLAIM_NOT_INTEGER: Error =
+    Error::fixed("ERR min-idle-time is not an integer or out of range");
+pub(crate) const READ_CLAIM_NEGATIVE: Error = Error::fixed("ERR min-idle-time must be a positive integer");
+pub(crate) const MAXCOUNT: Error = Error::fixed("ERR MAXCOUNT must be a positive integer");
+pub(crate) const MAXCOUNT_BELOW_COUNT: Error =
+    Error::fixed("ERR MAXCOUNT must be greater than or equal to COUNT");
+pub(crate) const MAXSIZE: Error = Error::fixed("ERR MAXSIZE must be a positive integer");
 pub(crate) const MISSING_GROUP: Error = Error::fixed("ERR Missing GROUP option for XREADGROUP");
 pub(crate) const TIMEOUT_NOT_INTEGER: Error = Error::fixed("ERR timeout is not an integer or out of range");
 pub(crate) const TIMEOUT_NEGATIVE: Error = Error::fixed("ERR timeout is negative");
@@ -74,6 +92,13 @@ pub(crate) const SETID_BELOW_TOP: Error =
 pub(crate) const SETID_BELOW_LENGTH: Error =
     Error::fixed("ERR The entries_added specified in XSETID is smaller than the target stream length");
 
+// XNACK.
+pub(crate) const NACK_MODE: Error = Error::fixed("ERR mode must be SILENT, FAIL, or FATAL");
+pub(crate) const NACK_COUNT: Error = Error::fixed("ERR numids must be a positive integer");
+pub(crate) const NACK_MISMATCH: Error = Error::fixed("ERR number of IDs doesn't match numids");
+pub(crate) const NACK_IDS_KEYWORD: Error = Error::fixed("ERR syntax error, expected IDS keyword");
+pub(crate) const NACK_RETRYCOUNT: Error = Error::fixed("ERR Invalid RETRYCOUNT value, must be >= 0");
+
 /// XREADGROUP on a key or group that is not there.
 pub(crate) fn no_group_to_read(key: &[u8], group: &[u8]) -> Error {
     let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
@@ -98,4 +123,9 @@ pub(crate) fn no_key_or_group(key: &[u8], group: &[u8]) -> Error {
 /// An option that XCLAIM does not know.
 pub(crate) fn claim_option(option: &[u8]) -> Error {
     Error(format!("ERR Unrecognized XCLAIM option '{}'", String::from_utf8_lossy(option)).into())
+}
+
+/// An option that XNACK does not know.
+pub(crate) fn nack_option(option: &[u8]) -> Error {
+    Error(format!("ERR Unrecognized XNACK option '{}'", String::from_utf8_lossy(option)).into())
 }

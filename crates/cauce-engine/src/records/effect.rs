@@ -39,6 +39,11 @@ impl<'a> Effect<'a> {
         }
     }
 
+    /// Since when the entries are pending that it gave to a consumer, in Unix milliseconds.
+    pub(crate) fn pending_since_ms(&self) -> Option<u64> {
+        if let Self::Stream(effect) = self { effect.pending_since_ms() } else { None }
+    }
+
     /// Whether a transaction that watches the key is broken by it.
     pub(crate) fn breaks_watch(&self) -> bool {
         match self {

@@ -40,6 +40,10 @@ pub(crate) enum StreamEffect<'a> {
     Claim { group: &'a [u8], consumer: &'a [u8], at_ms: u64, claims: Cow<'a, [Claim]> },
     /// A group's cursor moved forward without reading.
     SkipTo { group: &'a [u8], id: StreamId },
+    /// These entries were given back: they are pending and nobody's.
+    Release { group: &'a [u8], releases: Cow<'a, [Release]> },
+    /// These entries were trimmed away, with others left before them.
+    TrimIds { ids: Cow<'a, [StreamId]> },
 }
 
 /// A pending entry as it is after a claim.
@@ -48,6 +52,13 @@ pub(crate) struct Claim {
     pub(crate) id: StreamId,
     /// Unix milliseconds.
     pub(crate) delivered_at: u64,
+    pub(crate) delivery_count: u64,
+}
+
+/// A pending entry as it is after it was given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Release {
+    pub(crate) id: StreamId,
     pub(crate) delivery_count: u64,
 }
 
@@ -70,18 +81,36 @@ const REDELIVER: u8 = 44;
 const ACK: u8 = 45;
 const CLAIM: u8 = 46;
 const SKIP_TO: u8 = 47;
+const TRIM_IDS: u8 = 48;
+const RELEASE: u8 = 49;
 /// And they end here.
-pub(super) const LAST_KIND: u8 = SKIP_TO;
+pub(super) const LAST_KIND: u8 = RELEASE;
 
 impl<'a> StreamEffect<'a> {
     /// Whether clients blocked on the stream have to look again.
     pub(super) fn wakes(&self) -> bool {
-        matches!(self, Self::Append { .. } | Self::DestroyGroup { .. })
+        matches!(self, Self::Append { .. } | Self::DestroyGroup { .. } | Self::Release { .. })
+    }
+
+    /// See [`super::Effect::pending_since_ms`].
+    pub(super) fn pending_since_ms(&self) -> Option<u64> {
+        match self {
+            Self::Deliver { at_ms, .. } | Self::Redeliver { at_ms, .. } => Some(*at_ms),
+            Self::Claim { claims, .. } => claims.iter().map(|claim| claim.delivered_at).min(),
+            _ => None,
+        }
     }
 
     /// Whether a transaction that watches the stream is broken by it.
     pub(super) fn breaks_watch(&self) -> bool {
-        matches!(self, Self::Create | Self::Append { .. } | Self::Trim { .. } | Self::Delete { .. })
+        matches!(
+            self,
+            Self::Create
+                | Self::Append { .. }
+                | Self::Trim { .. }
+                | Self::TrimIds { .. }
+                | Self::Delete { .. }
+        )
     }
 
     /// The group that changed, if one did.
@@ -90,6 +119,7 @@ impl<'a> StreamEffect<'a> {
             Self::Create
             | Self::Append { .. }
             | Self::Trim { .. }
+            | Self::TrimIds { .. }
             | Self::Delete { .. }
             | Self::SetId { .. } => None,
             Self::CreateGroup { group, .. }
@@ -102,6 +132,7 @@ impl<'a> StreamEffect<'a> {
             | Self::Redeliver { group, .. }
             | Self::Ack { group, .. }
             | Self::Claim { group, .. }
+            | Self::Release { group, .. }
             | Self::SkipTo { group, .. } => Some(group),
         }
     }
@@ -124,6 +155,8 @@ impl<'a> StreamEffect<'a> {
             Self::Ack { .. } => ACK,
             Self::Claim { .. } => CLAIM,
             Self::SkipTo { .. } => SKIP_TO,
+            Self::TrimIds { .. } => TRIM_IDS,
+            Self::Release { .. } => RELEASE,
         }
     }
 
@@ -137,7 +170,7 @@ impl<'a> StreamEffect<'a> {
                 fields.iter().for_each(|field| out.text(field));
             }
             Self::Trim { length } => out.number(*length),
-            Self::Delete { ids } => out.ids(ids),
+            Self::Delete { ids } | Self::TrimIds { ids } => out.ids(ids),
             Self::SetId { last_id, entries_added, max_deleted_id } => {
                 out.id(*last_id);
                 out.optional(*entries_added);
@@ -202,6 +235,14 @@ impl<'a> StreamEffect<'a> {
                 out.text(group);
                 out.id(*id);
             }
+            Self::Release { group, releases } => {
+                out.text(group);
+                out.count(releases.len());
+                for release in releases.iter() {
+                    out.id(release.id);
+                    out.number(release.delivery_count);
+                }
+            }
             other => unreachable!("{other:?} is no effect on a group"),
         }
     }
@@ -220,6 +261,7 @@ impl<'a> StreamEffect<'a> {
             }
             TRIM => Self::Trim { length: reader.number()? },
             DELETE => Self::Delete { ids: reader.ids()?.into() },
+            TRIM_IDS => Self::TrimIds { ids: reader.ids()?.into() },
             SET_ID => Self::SetId {
                 last_id: reader.id()?,
                 entries_added: reader.optional()?,
@@ -267,6 +309,11 @@ impl<'a> StreamEffect<'a> {
                 Self::Claim { group, consumer, at_ms, claims: claims?.into() }
             }
             SKIP_TO => Self::SkipTo { group, id: reader.id()? },
+            RELEASE => {
+                let count = reader.count()?;
+                let releases: Result<Vec<_>, _> = (0..count).map(|_| reader.release()).collect();
+                Self::Release { group, releases: releases?.into() }
+            }
             unknown => return Err(ReplayError::UnknownKind(unknown)),
         })
     }
@@ -308,6 +355,10 @@ impl Reader<'_> {
             ids.push(before);
         }
         Ok(ids)
+    }
+
+    fn release(&mut self) -> Result<Release, ReplayError> {
+        Ok(Release { id: self.id()?, delivery_count: self.number()? })
     }
 
     fn claim(&mut self) -> Result<Claim, ReplayError> {
@@ -360,6 +411,11 @@ mod tests {
                 claims: vec![Claim { id: id(1, 1), delivered_at: 0, delivery_count: u64::MAX }].into(),
             },
             StreamEffect::SkipTo { group, id: id(1, 1) },
+            StreamEffect::Release {
+                group,
+                releases: vec![Release { id: id(1, 1), delivery_count: 3 }].into(),
+            },
+            StreamEffect::TrimIds { ids: vec![id(5, 9), id(7, 0)].into() },
         ];
         effects.into_iter().for_each(check);
     }

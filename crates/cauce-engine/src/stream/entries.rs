@@ -107,6 +107,53 @@ impl Entries {
         trimmed
     }
 
+    /// The entries that trimming would take, oldest first, but for those that are `needed`: these are passed
+    /// over, and newer ones are looked at in their place. `blocks_only` and `limit` as in
+    /// [`Entries::trim_approximately`].
+    pub fn trim_candidates(
+        &self,
+        trim: Trim,
+        blocks_only: bool,
+        limit: u64,
+        needed: impl Fn(StreamId) -> bool,
+    ) -> Vec<StreamId> {
+        let mut ids = Vec::new();
+        for (index, block) in self.blocks.iter().enumerate() {
+            let length = self.counters.length - ids.len() as u64;
+            let whole = match trim {
+                Trim::MaxLen(max) => length.saturating_sub(block.live()) >= max,
+                Trim::MinId(min) => block.last_id() < min,
+            };
+            if blocks_only && (!whole || limit != 0 && ids.len() as u64 + block.live() > limit) {
+                break;
+            }
+            let in_block =
+                Range { entries: self, block: index, position: block.head(), end: block.last_id() };
+            for entry in in_block {
+                let id = entry.id();
+                let gone = match trim {
+                    Trim::MaxLen(max) => self.counters.length - ids.len() as u64 > max,
+                    Trim::MinId(min) => id < min,
+                };
+                if !gone {
+                    return ids;
+                }
+                if !needed(id) {
+                    ids.push(id);
+                }
+            }
+        }
+        ids
+    }
+
+    /// Takes out one entry as trimming does: it does not count as deleted. Says whether it was there.
+    pub fn trim_one(&mut self, id: StreamId) -> bool {
+        let Some((block, position)) = self.find(id) else { return false };
+        self.delete_at(block, position);
+        self.refresh_first_id();
+        true
+    }
+
     /// Sets what XSETID sets, which must be [acceptable](Self::accepts_last_id).
     pub fn set_last_id(
         &mut self,

@@ -1,7 +1,8 @@
 //! Consumer groups: who was given what, and what was acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::released::Released;
 use super::{Counters, Entries, IdMap, Place, StreamId};
 
 /// Stands for a consumer in the pending entries of its group. Belongs to no other consumer as long as it exists.
@@ -11,12 +12,39 @@ pub struct ConsumerIndex(u32);
 /// An entry that was delivered to a consumer and is not acknowledged yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending {
-    /// Whose it is now.
-    pub consumer: ConsumerIndex,
-    /// When it was last delivered or claimed, in Unix milliseconds. XCLAIM may set any time in the past.
+    /// Whose it is now; nobody's after XNACK.
+    pub consumer: Option<ConsumerIndex>,
+    /// When it was last delivered or claimed, in Unix milliseconds. XCLAIM may set any time in the past; 0 while
+    /// it is nobody's.
     pub delivered_at: u64,
     /// How often it was delivered; XCLAIM may set any number.
     pub delivery_count: u64,
+}
+
+/// Lists of millions are made of these.
+const _: () = assert!(size_of::<Pending>() == 24);
+
+/// Delivery counts end here: the greatest integer that a reply can hold.
+pub const DELIVERY_COUNT_MAX: u64 = i64::MAX.cast_unsigned();
+
+impl Pending {
+    /// How long ago it was delivered; `None` while it is nobody's.
+    #[must_use]
+    pub fn idle_ms(&self, now_ms: u64) -> Option<u64> {
+        self.consumer.map(|_| now_ms.saturating_sub(self.delivered_at))
+    }
+
+    /// Whether it may be taken from its consumer: it was not delivered for so long, or is nobody's.
+    #[must_use]
+    pub fn is_idle(&self, min_idle_ms: u64, now_ms: u64) -> bool {
+        self.idle_ms(now_ms).is_none_or(|idle| idle >= min_idle_ms)
+    }
+
+    /// Its delivery count after one more delivery.
+    #[must_use]
+    pub fn next_count(&self) -> u64 {
+        self.delivery_count.saturating_add(1).min(DELIVERY_COUNT_MAX)
+    }
 }
 
 /// A member of a group.
@@ -47,6 +75,12 @@ pub struct Group {
     /// durable state.
     place: Option<(StreamId, Place)>,
     pending: IdMap<Pending>,
+    /// Those that are nobody's.
+    released: Released,
+    /// Those that are somebody's, oldest delivery first, for readers that claim; made when the first one comes,
+    /// so that other groups do without its memory. Entries that are known to be gone from the stream are left
+    /// out. Not part of the durable state.
+    by_time: Option<BTreeSet<(u64, StreamId)>>,
     /// Consumers by their index; a place is free when nothing refers to it.
     consumers: Vec<Option<Consumer>>,
     free: Vec<ConsumerIndex>,
@@ -62,6 +96,8 @@ impl Group {
             entries_read,
             place: None,
             pending: IdMap::new(),
+            released: Released::default(),
+            by_time: None,
             consumers: Vec::new(),
             free: Vec::new(),
             by_name: BTreeMap::new(),
@@ -102,8 +138,11 @@ impl Group {
         let index = self.by_name.remove(name)?;
         let consumer = self.consumers[index.0 as usize].take().expect("a named consumer exists");
         for (id, ()) in consumer.pending.iter() {
-            let pending = self.pending.remove(id);
-            assert!(pending.is_some_and(|pending| pending.consumer == index), "{id} is in both lists");
+            let pending = self.pending.remove(id).expect("a consumer's entry is in its group's list");
+            assert_eq!(pending.consumer, Some(index), "{id} is in both lists");
+            if let Some(by_time) = &mut self.by_time {
+                by_time.remove(&(pending.delivered_at, id));
+            }
         }
         self.free.push(index);
         Some(consumer.pending.len())
@@ -135,7 +174,11 @@ impl Group {
     /// delivery count of 1. If it was pending already (the cursor had been set back) it changes hands.
     pub fn deliver(&mut self, counters: &Counters, id: StreamId, consumer: ConsumerIndex, now_ms: u64) {
         self.advance(counters, id);
-        self.assign(id, Pending { consumer, delivered_at: now_ms, delivery_count: 1 });
+        self.assign(
+            id,
+            consumer,
+            Pending { consumer: Some(consumer), delivered_at: now_ms, delivery_count: 1 },
+        );
         self.consumer_mut(consumer).active_at = Some(now_ms);
     }
 
@@ -147,20 +190,79 @@ impl Group {
     /// Delivers a pending entry to its consumer once more.
     pub fn redeliver(&mut self, id: StreamId, now_ms: u64) {
         let pending = self.pending.get_mut(id).expect("what is delivered again is pending");
-        pending.delivered_at = now_ms;
-        pending.delivery_count = pending.delivery_count.saturating_add(1);
+        let before = std::mem::replace(&mut pending.delivered_at, now_ms);
+        pending.delivery_count = pending.next_count();
+        if let Some(by_time) = &mut self.by_time {
+            by_time.remove(&(before, id));
+            by_time.insert((now_ms, id));
+        }
     }
 
     /// Gives an entry to a consumer, whether it was pending before or not.
-    pub fn claim(&mut self, id: StreamId, pending: Pending, now_ms: u64) {
-        self.assign(id, pending);
-        self.consumer_mut(pending.consumer).active_at = Some(now_ms);
+    pub fn claim(
+        &mut self,
+        id: StreamId,
+        consumer: ConsumerIndex,
+        delivered_at: u64,
+        delivery_count: u64,
+        now_ms: u64,
+    ) {
+        self.assign(id, consumer, Pending { consumer: Some(consumer), delivered_at, delivery_count });
+        self.consumer_mut(consumer).active_at = Some(now_ms);
+    }
+
+    /// Makes an entry nobody's, whether it was pending before or not: the next that claims gets it.
+    pub fn release(&mut self, id: StreamId, delivery_count: u64) {
+        let before = self.pending.insert(id, Pending { consumer: None, delivered_at: 0, delivery_count });
+        // What was nobody's keeps its place.
+        if let Some(before) = before.filter(|before| before.consumer.is_some()) {
+            self.disown(id, before);
+        }
+        self.released.push(id);
+    }
+
+    /// The pending entries that may be claimed and are in the stream still: those that are nobody's, then those
+    /// that were not delivered for `min_idle_ms`, oldest delivery first. At most `limit`.
+    pub fn claimable(
+        &mut self,
+        entries: &Entries,
+        min_idle_ms: u64,
+        now_ms: u64,
+        limit: usize,
+    ) -> Vec<StreamId> {
+        let mut ids: Vec<StreamId> =
+            self.released.iter().filter(|&id| entries.contains(id)).take(limit).collect();
+        let mut gone = Vec::new();
+        let by_time = Self::by_time(&mut self.by_time, &self.pending);
+        if let Some(latest) = now_ms.checked_sub(min_idle_ms) {
+            for &(at, id) in by_time.range(..=(latest, StreamId::MAX)) {
+                if ids.len() >= limit {
+                    break;
+                }
+                if entries.contains(id) { ids.push(id) } else { gone.push((at, id)) }
+            }
+        }
+        // Each is met once: they don't come back.
+        for entry in gone {
+            by_time.remove(&entry);
+        }
+        ids
+    }
+
+    /// When the next pending entry will not have been delivered for `min_idle_ms`, in Unix milliseconds.
+    pub fn next_claimable_ms(&mut self, min_idle_ms: u64, now_ms: u64) -> Option<u64> {
+        let by_time = Self::by_time(&mut self.by_time, &self.pending);
+        let after = match now_ms.checked_sub(min_idle_ms) {
+            Some(ripe) => (ripe, StreamId::MAX),
+            None => (0, StreamId::MIN),
+        };
+        by_time.range(after..).find(|&&entry| entry != after).map(|&(at, _)| at.saturating_add(min_idle_ms))
     }
 
     /// Takes an entry off the pending entries, and says whether it was there.
     pub fn ack(&mut self, id: StreamId) -> bool {
         let Some(pending) = self.pending.remove(id) else { return false };
-        self.disown(id, pending.consumer);
+        self.disown(id, pending);
         true
     }
 
@@ -199,6 +301,23 @@ impl Group {
         &self.pending
     }
 
+    /// The pending entries that are nobody's, in the order in which they were given back.
+    pub fn released(&self) -> impl Iterator<Item = StreamId> {
+        self.released.iter()
+    }
+
+    /// How many pending entries are nobody's.
+    #[must_use]
+    pub fn released_len(&self) -> usize {
+        self.released.len()
+    }
+
+    /// The name of the consumer whose a pending entry is; empty while it is nobody's.
+    #[must_use]
+    pub fn owner_name(&self, pending: &Pending) -> &[u8] {
+        pending.consumer.map_or(b"", |index| self.consumer(index).name())
+    }
+
     /// The index of a consumer.
     #[must_use]
     pub fn consumer_index(&self, name: &[u8]) -> Option<ConsumerIndex> {
@@ -231,21 +350,51 @@ impl Group {
         self.last_delivered_id = id;
     }
 
-    fn assign(&mut self, id: StreamId, pending: Pending) {
+    fn assign(&mut self, id: StreamId, consumer: ConsumerIndex, pending: Pending) {
         let before = self.pending.insert(id, pending);
+        if let Some(by_time) = &mut self.by_time {
+            if let Some(before) = before {
+                by_time.remove(&(before.delivered_at, id));
+            }
+            by_time.insert((pending.delivered_at, id));
+        }
         match before {
             Some(before) if before.consumer == pending.consumer => return,
-            Some(before) => self.disown(id, before.consumer),
+            Some(Pending { consumer: None, .. }) => self.released.remove(id),
+            Some(Pending { consumer: Some(owner), .. }) => self.take_from(owner, id),
             None => {}
         }
-        let before = self.consumer_mut(pending.consumer).pending.insert(id, ());
+        let before = self.consumer_mut(consumer).pending.insert(id, ());
         assert!(before.is_none(), "{id} was no consumer's");
     }
 
-    /// Takes an entry off its consumer's list.
-    fn disown(&mut self, id: StreamId, consumer: ConsumerIndex) {
-        let removed = self.consumer_mut(consumer).pending.remove(id);
+    /// Takes an entry, pending until now as `before`, off all lists but the group's own.
+    fn disown(&mut self, id: StreamId, before: Pending) {
+        match before.consumer {
+            Some(owner) => {
+                self.take_from(owner, id);
+                if let Some(by_time) = &mut self.by_time {
+                    by_time.remove(&(before.delivered_at, id));
+                }
+            }
+            None => self.released.remove(id),
+        }
+    }
+
+    fn take_from(&mut self, owner: ConsumerIndex, id: StreamId) {
+        let removed = self.consumer_mut(owner).pending.remove(id);
         assert!(removed.is_some(), "{id} is in both lists");
+    }
+
+    /// The index by time, made if there is none.
+    fn by_time<'g>(
+        by_time: &'g mut Option<BTreeSet<(u64, StreamId)>>,
+        pending: &IdMap<Pending>,
+    ) -> &'g mut BTreeSet<(u64, StreamId)> {
+        by_time.get_or_insert_with(|| {
+            let owned = pending.iter().filter(|(_, pending)| pending.consumer.is_some());
+            owned.map(|(id, pending)| (pending.delivered_at, id)).collect()
+        })
     }
 
     fn consumer_mut(&mut self, index: ConsumerIndex) -> &mut Consumer {
@@ -321,19 +470,35 @@ mod tests {
         StreamId::new(ms, 0)
     }
 
-    /// What is pending, as plainly as can be: id, consumer, time, count.
-    type Model = BTreeMap<u64, (usize, u64, u64)>;
+    /// What is pending, as plainly as can be: id, consumer (if any), time, count.
+    type Model = BTreeMap<u64, (Option<usize>, u64, u64)>;
 
     #[derive(Debug, Clone)]
     enum Step {
         Add,
         Delete(u64),
         Trim(u64),
-        Deliver { consumer: usize, count: usize },
+        Deliver {
+            consumer: usize,
+            count: usize,
+        },
         SetCursor(u64),
         Ack(u64),
         Redeliver(u64),
-        Claim { id: u64, consumer: usize, count: u64 },
+        Claim {
+            id: u64,
+            consumer: usize,
+            count: u64,
+        },
+        Release {
+            id: u64,
+            count: u64,
+        },
+        /// A reader that claims what was not delivered for so long.
+        ClaimIdle {
+            consumer: usize,
+            min_idle: u64,
+        },
         DeleteConsumer(usize),
     }
 
@@ -348,6 +513,9 @@ mod tests {
             1 => (0..60_u64).prop_map(Step::Redeliver),
             2 => (0..60_u64, 0..3_usize, 0..9_u64)
                 .prop_map(|(id, consumer, count)| Step::Claim { id, consumer, count }),
+            2 => (0..60_u64, 0..9_u64).prop_map(|(id, count)| Step::Release { id, count }),
+            2 => (0..3_usize, 0..20_u64)
+                .prop_map(|(consumer, min_idle)| Step::ClaimIdle { consumer, min_idle }),
             1 => (0..3_usize).prop_map(Step::DeleteConsumer),
         ];
         prop::collection::vec(step, 0..100)
@@ -390,7 +558,7 @@ mod tests {
                 for (entry, &ms) in range.by_ref().take(count).zip(&expected) {
                     assert_eq!(entry.id(), id(ms));
                     group.deliver(&entries.counters(), entry.id(), index, now_ms);
-                    model.insert(ms, (consumer, now_ms, 1));
+                    model.insert(ms, (Some(consumer), now_ms, 1));
                 }
                 let last = expected.last().map_or(group.last_delivered_id(), |&ms| id(ms));
                 assert_eq!(group.last_delivered_id(), last);
@@ -399,41 +567,92 @@ mod tests {
             Step::SetCursor(ms) => group.set_last_delivered_id(id(ms), None),
             Step::Ack(ms) => assert_eq!(group.ack(id(ms)), model.remove(&ms).is_some()),
             Step::Redeliver(ms) => {
-                if let Some((_, at, count)) = model.get_mut(&ms) {
+                if let Some((Some(_), at, count)) = model.get_mut(&ms) {
                     group.redeliver(id(ms), now_ms);
                     (*at, *count) = (now_ms, *count + 1);
                 }
             }
+            // XCLAIM and XNACK with FORCE take only what is in the stream.
+            Step::Claim { id: ms, .. } | Step::Release { id: ms, .. }
+                if !entries.contains(id(ms)) && !model.contains_key(&ms) => {}
             Step::Claim { id: ms, consumer, count } => {
-                let pending = Pending {
-                    consumer: ensure(group, consumer),
-                    delivered_at: now_ms,
-                    delivery_count: count,
-                };
-                group.claim(id(ms), pending, now_ms);
-                model.insert(ms, (consumer, now_ms, count));
+                let index = ensure(group, consumer);
+                group.claim(id(ms), index, now_ms, count, now_ms);
+                model.insert(ms, (Some(consumer), now_ms, count));
+            }
+            Step::Release { id: ms, count } => {
+                group.release(id(ms), count);
+                model.insert(ms, (None, 0, count));
+            }
+            Step::ClaimIdle { consumer, min_idle } => {
+                let index = ensure(group, consumer);
+                claim_idle(group, entries, (consumer, index), min_idle, now_ms, model);
             }
             Step::DeleteConsumer(consumer) => {
                 let dropped = group.delete_consumer(CONSUMERS[consumer]).unwrap_or_default();
                 let before = model.len();
-                model.retain(|_, (of, ..)| *of != consumer);
+                model.retain(|_, (of, ..)| *of != Some(consumer));
                 assert_eq!(dropped, before - model.len());
             }
             Step::Add | Step::Delete(_) | Step::Trim(_) => {}
         }
     }
 
+    fn claim_idle(
+        group: &mut Group,
+        entries: &Entries,
+        (consumer, index): (usize, ConsumerIndex),
+        min_idle: u64,
+        now_ms: u64,
+        model: &mut Model,
+    ) {
+        let mut expected: Vec<(bool, u64, u64)> = model
+            .iter()
+            .filter(|(_, (of, at, _))| of.is_none() || at + min_idle <= now_ms)
+            .filter(|&(&ms, _)| entries.contains(id(ms)))
+            .map(|(&ms, &(of, at, _))| (of.is_some(), at, ms))
+            .collect();
+        expected.sort_unstable();
+        let mut expected: Vec<u64> = expected.into_iter().map(|(.., ms)| ms).collect();
+        let order: Vec<u64> = group.released().map(|id| id.ms).collect();
+        let nobodys = expected.iter().filter(|ms| order.contains(ms)).count();
+        expected[..nobodys].sort_by_key(|ms| order.iter().position(|other| other == ms));
+        let ids = group.claimable(entries, min_idle, now_ms, usize::MAX);
+        assert!(ids.iter().map(|id| id.ms).eq(expected));
+        let ripens = |(&ms, &(of, at, _)): (&u64, &(Option<usize>, u64, u64))| {
+            (of.is_some() && at + min_idle > now_ms && entries.contains(id(ms))).then_some(at + min_idle)
+        };
+        let (next, expected) =
+            (group.next_claimable_ms(min_idle, now_ms), model.iter().filter_map(ripens).min());
+        // Entries that are gone may wake a reader for nothing.
+        assert!(
+            next.is_none_or(|at| at > now_ms) && expected.is_none_or(|at| next <= Some(at)),
+            "{next:?} {expected:?}"
+        );
+        assert!(expected.is_none() || next.is_some());
+        for claimed in ids {
+            group.claim(claimed, index, now_ms, 7, now_ms);
+            model.insert(claimed.ms, (Some(consumer), now_ms, 7));
+        }
+    }
+
     fn assert_same(group: &Group, model: &Model) {
         let pending = group.pending().iter().map(|(id, pending)| {
-            let name = group.consumer(pending.consumer).name();
+            let name = group.owner_name(&pending).to_owned();
             (id.ms, (name, pending.delivered_at, pending.delivery_count))
         });
-        let expected =
-            model.iter().map(|(&ms, &(consumer, at, count))| (ms, (CONSUMERS[consumer], at, count)));
+        let expected = model.iter().map(|(&ms, &(consumer, at, count))| {
+            (ms, (consumer.map_or(&b""[..], |of| CONSUMERS[of]).to_owned(), at, count))
+        });
         assert!(pending.eq(expected));
+        let released = model.values().filter(|(of, ..)| of.is_none()).count();
+        assert_eq!((group.released_len(), group.released().count()), (released, released));
         for (index, consumer) in group.consumers() {
-            let own =
-                group.pending().iter().filter(|(_, pending)| pending.consumer == index).map(|(id, _)| id);
+            let own = group
+                .pending()
+                .iter()
+                .filter(|(_, pending)| pending.consumer == Some(index))
+                .map(|(id, _)| id);
             assert!(consumer.pending().iter().map(|(id, ())| id).eq(own));
         }
     }
@@ -466,7 +685,7 @@ mod tests {
     fn a_consumers_index_is_used_again_and_refers_to_nothing_of_before() {
         let mut group = Group::new(StreamId::MIN, None);
         let first = group.create_consumer(b"first", 0);
-        group.claim(id(1), Pending { consumer: first, delivered_at: 0, delivery_count: 1 }, 0);
+        group.claim(id(1), first, 0, 1, 0);
         assert_eq!(group.delete_consumer(b"first"), Some(1));
         assert_eq!(group.delete_consumer(b"first"), None);
         let second = group.create_consumer(b"second", 5);

@@ -1,6 +1,6 @@
 //! Effects back into a stream, and a stream into canonical bytes.
 
-use super::{BlockLimits, ConsumerIndex, Entries, Group, Pending, Stream, StreamId, Trim};
+use super::{BlockLimits, ConsumerIndex, Entries, Group, Stream, StreamId, Trim};
 use crate::records::{ReplayError, StreamEffect, Writer};
 
 const NO_GROUP: ReplayError = ReplayError::Contradiction("no such consumer group");
@@ -32,6 +32,9 @@ impl Stream {
             }
             StreamEffect::Delete { ids } => {
                 ids.iter().try_for_each(|&id| ensure(self.entries_mut().delete(id), NO_ENTRY))
+            }
+            StreamEffect::TrimIds { ids } => {
+                ids.iter().try_for_each(|&id| ensure(self.entries_mut().trim_one(id), NO_ENTRY))
             }
             StreamEffect::SetId { last_id, entries_added, max_deleted_id } => {
                 let entries = self.entries_mut();
@@ -88,10 +91,13 @@ impl Stream {
                 let consumer = seen(group, consumer, *at_ms)?;
                 for claim in claims.iter() {
                     let (delivered_at, delivery_count) = (claim.delivered_at, claim.delivery_count);
-                    group.claim(claim.id, Pending { consumer, delivered_at, delivery_count }, *at_ms);
+                    group.claim(claim.id, consumer, delivered_at, delivery_count, *at_ms);
                 }
             }
             StreamEffect::SkipTo { id, .. } => group.skip_to(*id),
+            StreamEffect::Release { releases, .. } => {
+                releases.iter().for_each(|release| group.release(release.id, release.delivery_count));
+            }
             other => unreachable!("{other:?} is no effect on a group"),
         }
         Ok(())
@@ -138,10 +144,11 @@ fn dump_group(group: &Group, out: &mut Writer<'_>) {
     out.count(group.pending().len());
     for (id, pending) in group.pending().iter() {
         out.id(id);
-        out.text(group.consumer(pending.consumer).name());
+        out.text(group.owner_name(&pending));
         out.number(pending.delivered_at);
         out.number(pending.delivery_count);
     }
+    group.released().for_each(|id| out.id(id));
 }
 
 fn seen(group: &mut Group, consumer: &[u8], at_ms: u64) -> Result<ConsumerIndex, ReplayError> {

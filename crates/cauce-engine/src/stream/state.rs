@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entries, Group};
+use super::{Entries, Group, StreamId};
 
 /// A stream.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,35 @@ impl Stream {
     /// The group with this name, to be changed, and beside it the entries, to be read.
     pub fn group_mut(&mut self, name: &[u8]) -> Option<(&mut Group, &Entries)> {
         Some((self.groups.get_mut(name)?, &self.entries))
+    }
+
+    /// Up to which id every group was delivered the entries; `None` if there is no group.
+    #[must_use]
+    pub fn delivered_to_all(&self) -> Option<StreamId> {
+        self.groups.values().map(Group::last_delivered_id).min()
+    }
+
+    /// Whether a group still needs the entry: it was not delivered to all, or is pending somewhere.
+    /// `delivered_to_all` is what [`Stream::delivered_to_all`] says, asked once for many ids.
+    #[must_use]
+    pub fn is_needed(&self, id: StreamId, delivered_to_all: Option<StreamId>) -> bool {
+        delivered_to_all.is_some_and(|delivered| id > delivered)
+            || self.groups.values().any(|group| group.pending().contains(id))
+    }
+
+    /// Takes the entries off the pending entries of every group. Gives what was taken off which.
+    pub fn strip(&mut self, ids: &[StreamId]) -> Vec<(&[u8], Vec<StreamId>)> {
+        let mut stripped = Vec::new();
+        for (name, group) in &mut self.groups {
+            if group.pending().is_empty() {
+                continue;
+            }
+            let taken: Vec<StreamId> = ids.iter().copied().filter(|&id| group.ack(id)).collect();
+            if !taken.is_empty() {
+                stripped.push((&**name, taken));
+            }
+        }
+        stripped
     }
 
     /// The entries.

@@ -23,6 +23,7 @@ mod replay;
 mod sets;
 mod sorted_sets;
 mod streams;
+mod streams8;
 mod streams_replay;
 mod support;
 mod table;

@@ -157,7 +157,7 @@ fn reading_gives_what_is_behind_an_id() {
         ("XREAD COUNT 1 STREAMS s none 0 0", "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 f $1 a"),
         ("XREAD STREAMS s $", "*-1"),
         ("XREAD STREAMS s s 1-2 1-2", "*2 *2 $1 s *1 *2 $3 1-3 *2 $1 f $1 c *2 $1 s *1 *2 $3 1-3 *2 $1 f $1 c"),
-        ("XREAD STREAMS s t 0", "-ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified."),
+        ("XREAD STREAMS s t 0", "-ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified."),
         ("XREAD STREAMS s >", "-ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."),
         ("XREAD GROUP g c STREAMS s >", "-ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead."),
         ("XREAD NOACK STREAMS s 0", "-ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead."),

@@ -12,7 +12,8 @@ fn command() -> impl Strategy<Value = String> {
     let key = prop_oneof![3 => Just("s"), 1 => Just("t")];
     let group = prop_oneof![3 => Just("g"), 1 => Just("h")];
     let consumer = prop_oneof![Just("c"), Just("d")];
-    (key, group, consumer, 0..26_u8, 0..40_u64, 0..6_u64).prop_map(|(key, group, consumer, kind, n, m)| {
+    (key, group, consumer, 0..34_u8, 0..40_u64, 0..6_u64).prop_map(|(key, group, consumer, kind, n, m)| {
+        let mode = ["KEEPREF", "DELREF", "ACKED"][n as usize % 3];
         match kind {
             0..6 => format!("XADD {key} * f {n} g {m}"),
             6 => format!("XADD {key} MAXLEN {m} {}-{n} only {m}", 1_700_000_000_000 + n),
@@ -35,6 +36,17 @@ fn command() -> impl Strategy<Value = String> {
             22 => format!("XAUTOCLAIM {key} {group} {consumer} {n} 0 COUNT {}", m + 1),
             23 if m == 0 => format!("RENAME {key} s"),
             23 => format!("XSETID {key} {}", 1_700_000_000_000 + n * 10),
+            26 => format!("XDELEX {key} {mode} IDS 2 {0} {0}-1", 1_700_000_000_000 + n * 10),
+            27 => format!("XACKDEL {key} {group} {mode} IDS 2 {0} {0}-1", 1_700_000_000_000 + n * 10),
+            28 => format!("XTRIM {key} MAXLEN {} {m} {mode}", if n % 2 == 0 { "~" } else { "=" }),
+            29 => format!("XADD {key} {mode} MAXLEN {m} * f {n}"),
+            30 => {
+                let mode = ["SILENT", "FAIL", "FATAL"][m as usize % 3];
+                format!("XNACK {key} {group} {mode} IDS 2 {0} {0}-1 FORCE", 1_700_000_000_000 + n * 10)
+            }
+            31..33 => {
+                format!("XREADGROUP GROUP {group} {consumer} BLOCK {n} CLAIM {n} MAXCOUNT 3 STREAMS {key} >")
+            }
             24 => ["MULTI", "EXEC", "DISCARD"][m as usize % 3].to_owned(),
             _ => format!("XREAD BLOCK {n} STREAMS {key} $"),
         }
@@ -54,8 +66,10 @@ fn assert_pending_agree(world: &mut World) {
             reply.strip_prefix('*').and_then(|reply| reply.split(' ').next()?.parse::<usize>().ok())
         };
         let Some(all) = list(world, "") else { continue };
+        // What was given back is nobody's.
+        let released = world.run(4, &format!("XPENDING s {group} - + 1000")).matches(" :-1 ").count();
         let own: usize = [" c", " d"].iter().filter_map(|of| list(world, of)).sum();
-        assert_eq!(all, own);
+        assert_eq!(all, own + released);
     }
 }
 

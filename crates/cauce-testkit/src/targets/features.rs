@@ -14,6 +14,8 @@ pub struct Features {
     pub data_types: bool,
     /// More than one numbered database.
     pub databases: bool,
+    /// The Streams commands and options of Redis 7.4 to 8.10: XDELEX, XACKDEL, XNACK, CLAIM, MAXCOUNT, IDMP, `+`, ...
+    pub streams_8: bool,
 }
 
 /// The name of one feature, as cases write it.
@@ -27,17 +29,25 @@ pub enum Feature {
     DataTypes,
     /// [`Features::databases`]
     Databases,
+    /// [`Features::streams_8`]
+    Streams8,
 }
 
 impl Features {
     /// Of a real Redis of this version (major, minor).
     pub fn of_redis(version: (u32, u32)) -> Features {
-        Features { semantics_7_2: version >= (7, 2), scripts: true, data_types: true, databases: true }
+        Features {
+            semantics_7_2: version >= (7, 2),
+            scripts: true,
+            data_types: true,
+            databases: true,
+            streams_8: version >= (8, 10),
+        }
     }
 
     /// Of the broker in this repository.
     pub fn of_cauce() -> Features {
-        Features { semantics_7_2: true, scripts: false, data_types: false, databases: true }
+        Features { semantics_7_2: true, scripts: false, data_types: false, databases: true, streams_8: true }
     }
 
     /// Whether the server has it.
@@ -47,13 +57,14 @@ impl Features {
             Feature::Scripts => self.scripts,
             Feature::DataTypes => self.data_types,
             Feature::Databases => self.databases,
+            Feature::Streams8 => self.streams_8,
         }
     }
 }
 
 impl Feature {
-    const ALL: [Feature; 4] =
-        [Feature::Semantics72, Feature::Scripts, Feature::DataTypes, Feature::Databases];
+    const ALL: [Feature; 5] =
+        [Feature::Semantics72, Feature::Scripts, Feature::DataTypes, Feature::Databases, Feature::Streams8];
 
     /// The feature of this name.
     pub fn named(name: &str) -> Option<Feature> {
@@ -67,6 +78,7 @@ impl Feature {
             Feature::Scripts => "scripts",
             Feature::DataTypes => "data_types",
             Feature::Databases => "databases",
+            Feature::Streams8 => "streams_8",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The Streams commands of Redis 7.2, one file for each or for a few that belong together.
+//! The Streams commands of Redis 7.2, and those that came up to 8.10, one file for each or for a few that belong together.
 
 mod options;
 mod reply;
@@ -7,8 +7,10 @@ mod xadd;
 mod xautoclaim;
 mod xclaim;
 mod xdel;
+mod xdelex;
 mod xgroup;
 mod xinfo;
+mod xnack;
 mod xpending;
 mod xrange;
 mod xread;
@@ -25,8 +27,11 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
     xautoclaim::XAUTOCLAIM,
     xclaim::XCLAIM,
     xdel::XDEL,
+    xdelex::XACKDEL,
+    xdelex::XDELEX,
     xgroup::XGROUP,
     xinfo::XINFO,
+    xnack::XNACK,
     xpending::XPENDING,
     xrange::XLEN,
     xrange::XRANGE,

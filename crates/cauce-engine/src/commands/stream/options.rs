@@ -3,7 +3,7 @@
 use crate::commands::{arg, integer, is};
 use crate::config::Settings;
 use crate::errors::{self, Error, stream as texts};
-use crate::stream::{Entries, IntervalIdError, StreamId, Trim};
+use crate::stream::{Entries, IntervalIdError, Stream, StreamId, Trim};
 
 /// A strict id: no `-`, `+` or `(`; `ms` alone means `ms-0`.
 pub(super) fn strict_id(text: &[u8]) -> Result<StreamId, Error> {
@@ -36,8 +36,75 @@ pub(super) fn interval_end(text: &[u8]) -> Result<StreamId, Error> {
 pub(super) struct AddOrTrim {
     pub(super) trim: Option<TrimRequest>,
     pub(super) nomkstream: bool,
+    /// What becomes of pending entries whose entry is trimmed away.
+    pub(super) references: Option<References>,
     /// Where the first argument is that is no option; the end, if there is none.
     pub(super) end: usize,
+}
+
+/// What becomes of the groups' pending entries when the stream's entry goes (Redis 8.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum References {
+    /// `KEEPREF`: they stay.
+    #[default]
+    Keep,
+    /// `DELREF`: they go too.
+    Remove,
+    /// `ACKED`: an entry that a group still needs does not go.
+    Respect,
+}
+
+impl References {
+    /// The mode that an argument names. A second one is an error.
+    pub(super) fn read(word: &[u8], before: Option<Self>) -> Result<Option<Self>, Error> {
+        let mode = match () {
+            () if is(word, "KEEPREF") => Self::Keep,
+            () if is(word, "DELREF") => Self::Remove,
+            () if is(word, "ACKED") => Self::Respect,
+            () => return Ok(None),
+        };
+        if before.is_some() { Err(errors::SYNTAX) } else { Ok(Some(mode)) }
+    }
+}
+
+/// `[KEEPREF|DELREF|ACKED] IDS numids id [id ...]`, in any order.
+#[derive(Debug)]
+pub(super) struct IdBlock {
+    pub(super) references: References,
+    pub(super) ids: Vec<StreamId>,
+}
+
+impl IdBlock {
+    pub(super) fn parse(mut args: &[&[u8]]) -> Result<Self, Error> {
+        let (mut references, mut ids) = (None, None);
+        while let [word, rest @ ..] = args {
+            args = match rest {
+                [count, rest @ ..] if is(word, "IDS") => {
+                    let (block, rest) = counted_ids(count, rest)?;
+                    ids = Some(block);
+                    rest
+                }
+                _ => match References::read(word, references)? {
+                    Some(mode) => {
+                        references = Some(mode);
+                        rest
+                    }
+                    None => return Err(errors::SYNTAX),
+                },
+            };
+        }
+        let ids = strict_ids(ids.ok_or(texts::IDS_REQUIRED)?)?;
+        Ok(Self { references: references.unwrap_or_default(), ids })
+    }
+}
+
+/// So many ids as `count` says, and what comes after them.
+type Counted<'s, 'a> = (&'s [&'a [u8]], &'s [&'a [u8]]);
+
+fn counted_ids<'s, 'a>(count: &[u8], rest: &'s [&'a [u8]]) -> Result<Counted<'s, 'a>, Error> {
+    let count = cauce_resp::parse_i64(count).and_then(|count| usize::try_from(count).ok());
+    let count = count.filter(|&count| count > 0).ok_or(texts::IDS_COUNT)?;
+    rest.split_at_checked(count).ok_or(texts::IDS_MISMATCH)
 }
 
 /// What `MAXLEN` or `MINID` with their modifiers ask for.
@@ -47,6 +114,7 @@ pub(super) struct TrimRequest {
     approximate: bool,
     /// Entries at most; 0 for no limit.
     limit: u64,
+    references: References,
 }
 
 /// Which of the two commands is read: XADD's options end with the first argument that is none of them.
@@ -76,6 +144,9 @@ impl AddOrTrim {
                 let value = integer(arg(args, at + 1))?;
                 limit = Some(u64::try_from(value).map_err(|_| texts::NEGATIVE_LIMIT)?);
                 at += 2;
+            } else if let Some(mode) = References::read(option, parsed.references)? {
+                parsed.references = Some(mode);
+                at += 1;
             } else if of == OptionsOf::Xadd && is(option, "NOMKSTREAM") {
                 parsed.nomkstream = true;
                 at += 1;
@@ -105,7 +176,7 @@ impl AddOrTrim {
         } else {
             Trim::MinId(strict_id(threshold)?)
         };
-        self.trim = Some(TrimRequest { to, approximate, limit: 0 });
+        self.trim = Some(TrimRequest { to, approximate, limit: 0, references: References::Keep });
         Ok(len)
     }
 
@@ -115,6 +186,9 @@ impl AddOrTrim {
         }
         if of == OptionsOf::Xtrim && self.trim.is_none() {
             return Err(texts::TRIM_WITHOUT_STRATEGY);
+        }
+        if let Some(trim) = &mut self.trim {
+            trim.references = self.references.unwrap_or_default();
         }
         match (&mut self.trim, limit) {
             (Some(trim), Some(limit)) if trim.approximate => trim.limit = limit,
@@ -127,9 +201,22 @@ impl AddOrTrim {
 }
 
 impl TrimRequest {
-    /// Trims, and says how many entries left.
+    pub(super) fn references(self) -> References {
+        self.references
+    }
+
+    /// Trims whatever groups need, and says how many entries left.
     pub(super) fn apply(self, entries: &mut Entries) -> u64 {
         if self.approximate { entries.trim_approximately(self.to, self.limit) } else { entries.trim(self.to) }
+    }
+
+    /// The entries that go, one by one.
+    pub(super) fn candidates(self, stream: &Stream) -> Vec<StreamId> {
+        let delivered = stream.delivered_to_all();
+        let respect = self.references == References::Respect;
+        stream.entries().trim_candidates(self.to, self.approximate, self.limit, |id| {
+            respect && stream.is_needed(id, delivered)
+        })
     }
 }
 

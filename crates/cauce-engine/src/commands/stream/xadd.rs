@@ -1,4 +1,5 @@
-//! `XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|ms-*|id field value [field value ...]`
+//! `XADD key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|ms-*|id
+//! field value [field value ...]`
 
 use super::options::{AddOrTrim, OptionsOf};
 use super::{reply, xtrim};

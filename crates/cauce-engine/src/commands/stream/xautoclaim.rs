@@ -10,7 +10,7 @@ use crate::commands::{arg, from, is};
 use crate::errors::{self, Error, stream as texts};
 use crate::keyspace::Slot;
 use crate::records::Claim;
-use crate::stream::{Pending, StreamId};
+use crate::stream::StreamId;
 
 pub(super) const XAUTOCLAIM: CommandSpec = CommandSpec {
     name: "xautoclaim",
@@ -111,9 +111,9 @@ fn scan(call: &mut Call<'_>, slot: Slot, (name, consumer): (&[u8], &[u8]), terms
         if !entries.contains(id) {
             group.ack(id);
             scan.dropped.push(id);
-        } else if now_ms.saturating_sub(pending.delivered_at) >= terms.min_idle_ms {
-            let delivery_count = pending.delivery_count.saturating_add(u64::from(!terms.just_id));
-            group.claim(id, Pending { consumer: index, delivered_at: now_ms, delivery_count }, now_ms);
+        } else if pending.is_idle(terms.min_idle_ms, now_ms) {
+            let delivery_count = if terms.just_id { pending.delivery_count } else { pending.next_count() };
+            group.claim(id, index, now_ms, delivery_count, now_ms);
             scan.claims.push(Claim { id, delivered_at: now_ms, delivery_count });
         }
         scan.next =

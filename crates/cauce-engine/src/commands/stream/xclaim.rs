@@ -10,7 +10,7 @@ use crate::commands::{arg, from, is};
 use crate::errors::{Error, stream as texts};
 use crate::keyspace::Slot;
 use crate::records::{Claim, Effect, StreamEffect};
-use crate::stream::{Pending, StreamId};
+use crate::stream::{DELIVERY_COUNT_MAX, StreamId};
 
 pub(super) const XCLAIM: CommandSpec = CommandSpec {
     name: "xclaim",
@@ -133,15 +133,14 @@ fn claim(call: &mut Call<'_>, slot: Slot, (name, consumer): (&[u8], &[u8]), ids:
             continue;
         }
         let before = match group.pending().get(id) {
-            Some(pending) if now_ms.saturating_sub(pending.delivered_at) < terms.min_idle_ms => continue,
+            Some(pending) if !pending.is_idle(terms.min_idle_ms, now_ms) => continue,
             Some(pending) => pending.delivery_count,
             None if terms.force => FORCED_DELIVERY_COUNT,
             None => continue,
         };
-        let counted = if terms.just_id { before } else { before.saturating_add(1) };
+        let counted = if terms.just_id { before } else { before.saturating_add(1).min(DELIVERY_COUNT_MAX) };
         let delivery_count = terms.retry_count.unwrap_or(counted);
-        let pending = Pending { consumer: index, delivered_at: terms.delivered_at, delivery_count };
-        group.claim(id, pending, now_ms);
+        group.claim(id, index, terms.delivered_at, delivery_count, now_ms);
         claims.push(Claim { id, delivered_at: terms.delivered_at, delivery_count });
     }
     record_claims(call, slot, (name, consumer), &claims, dropped);

@@ -201,18 +201,24 @@ fn write_full(reply: &mut Encoder<'_>, stream: &Stream, count: usize) {
     reply.bulk(b"groups");
     reply.array(stream.groups().len());
     for (name, group) in stream.groups() {
-        reply.map(7);
+        // Clients of 7.2 know seven pairs, so the eighth of 8.8 is shown only to who uses XNACK.
+        let released = group.released_len();
+        reply.map(if released > 0 { 8 } else { 7 });
         reply.bulk(b"name");
         reply.bulk(name);
         write_progress(reply, group, &entries.counters());
         reply.bulk(b"pel-count");
         reply.count(group.pending().len());
+        if released > 0 {
+            reply.bulk(b"nacked-count");
+            reply.count(released);
+        }
         reply.bulk(b"pending");
         reply.array(count.min(group.pending().len()));
         for (id, pending) in group.pending().iter().take(count) {
             reply.array(4);
             reply::id(reply, id);
-            reply.bulk(group.consumer(pending.consumer).name());
+            reply.bulk(group.owner_name(&pending));
             write_delivery(reply, &pending);
         }
         reply.bulk(b"consumers");

@@ -95,8 +95,7 @@ fn list(reply: &mut cauce_resp::Encoder<'_>, group: &Group, filter: &Filter<'_>,
     };
     let ids = |start, end| -> Vec<StreamId> {
         let idle = |id: &StreamId| {
-            let delivered_at = group.pending().get(*id).map_or(now_ms, |pending| pending.delivered_at);
-            now_ms.saturating_sub(delivered_at) >= filter.min_idle_ms
+            group.pending().get(*id).is_some_and(|pending| pending.is_idle(filter.min_idle_ms, now_ms))
         };
         match of {
             Some(index) => {
@@ -114,8 +113,8 @@ fn list(reply: &mut cauce_resp::Encoder<'_>, group: &Group, filter: &Filter<'_>,
         let pending = group.pending().get(id).expect("the id was just listed");
         reply.array(4);
         reply::id(reply, id);
-        reply.bulk(group.consumer(pending.consumer).name());
-        reply.integer(now_ms.saturating_sub(pending.delivered_at).cast_signed());
+        reply.bulk(group.owner_name(pending));
+        reply.integer(pending.idle_ms(now_ms).map_or(-1, u64::cast_signed));
         reply.integer(pending.delivery_count.cast_signed());
     }
 }

@@ -1,6 +1,6 @@
-//! `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count]`
+//! `XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count] [KEEPREF|DELREF|ACKED]`
 
-use super::options::{AddOrTrim, OptionsOf, TrimRequest};
+use super::options::{AddOrTrim, OptionsOf, References, TrimRequest};
 use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::arg;
@@ -8,6 +8,7 @@ use crate::errors::Error;
 use crate::keyspace::Slot;
 use crate::notify::NotifyClasses;
 use crate::records::{Effect, StreamEffect};
+use crate::stream::{StreamId, Trim};
 
 pub(super) const XTRIM: CommandSpec = CommandSpec {
     name: "xtrim",
@@ -33,14 +34,54 @@ fn xtrim(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
-/// Trims a stream and says how many entries left. The record holds the length that came out.
+/// Trims a stream and says how many entries left. The records hold what came out of it.
 pub(super) fn trim(call: &mut Call<'_>, slot: Slot, key: &[u8], request: TrimRequest) -> u64 {
-    let entries = call.stream_mut(slot).0.entries_mut();
-    let trimmed = request.apply(entries);
-    let length = entries.len();
+    let (stream, _) = call.stream_mut(slot);
+    let trimmed = match request.references() {
+        References::Keep => {
+            let trimmed = request.apply(stream.entries_mut());
+            record_length(call, slot, trimmed);
+            trimmed
+        }
+        References::Remove => {
+            let ids = request.candidates(stream);
+            let length = stream.entries().len() - ids.len() as u64;
+            stream.entries_mut().trim(Trim::MaxLen(length));
+            record_length(call, slot, ids.len() as u64);
+            strip(call, slot, &ids);
+            ids.len() as u64
+        }
+        References::Respect => {
+            let ids = request.candidates(stream);
+            let trimmed = ids.len() as u64;
+            for &id in &ids {
+                stream.entries_mut().trim_one(id);
+            }
+            if trimmed > 0 {
+                call.record(slot, &Effect::Stream(StreamEffect::TrimIds { ids: ids.into() }));
+            }
+            trimmed
+        }
+    };
     if trimmed > 0 {
-        call.record(slot, &Effect::Stream(StreamEffect::Trim { length }));
         call.notify(NotifyClasses::STREAM, "xtrim", key);
     }
     trimmed
+}
+
+fn record_length(call: &mut Call<'_>, slot: Slot, trimmed: u64) {
+    if trimmed > 0 {
+        let length = call.stream(slot).entries().len();
+        call.record(slot, &Effect::Stream(StreamEffect::Trim { length }));
+    }
+}
+
+/// Takes entries off the pending entries of every group.
+pub(super) fn strip(call: &mut Call<'_>, slot: Slot, ids: &[StreamId]) {
+    let stripped = call.stream_mut(slot).0.strip(ids);
+    let stripped: Vec<(Box<[u8]>, Vec<StreamId>)> =
+        stripped.into_iter().map(|(group, ids)| (group.into(), ids)).collect();
+    for (group, ids) in stripped {
+        call.record(slot, &Effect::Stream(StreamEffect::Ack { group: &group, ids: ids.into() }));
+    }
 }
