@@ -11,6 +11,7 @@ use crate::channel::{Body, Channel, Subscription};
 use crate::entry::EntryId;
 use crate::error::{CommandError, ConnectError, PublishAllError, PublishError};
 use crate::event::{Event, Metadata, to_fields};
+use crate::stream::Stream;
 
 /// Events of one pipeline of [`Bus::publish_all`]: enough that the round trip does not matter, few enough that memory is bounded.
 const PIPELINE_LENGTH: usize = 500;
@@ -121,6 +122,12 @@ impl Bus {
     #[must_use]
     pub fn channel<'a>(&'a self, name: &'a str) -> Channel<'a> {
         Channel::new(&self.link, name)
+    }
+
+    /// The stream of that name: for entries that are not typed events, and to read without a group.
+    #[must_use]
+    pub fn stream<'a>(&'a self, name: &'a str) -> Stream<'a> {
+        Stream::new(&self.link, &self.source, name)
     }
 
     /// Publishes the event on its own channel (`#[event(channel = "...")]`); says how many subscribers got it. At most once:

@@ -1,5 +1,6 @@
 //! `Event`: a typed message, and the fields that it becomes.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use crate::clock;
@@ -132,8 +133,18 @@ pub(crate) fn to_fields<E: Event>(
 ) -> Result<Fields, EncodeError> {
     let mut payload = Fields::with_capacity(4);
     event.encode(&mut payload)?;
+    Ok(envelope(E::ACTION.into(), payload, metadata, source))
+}
+
+/// The fields of an entry: the kind of event, the metadata, the payload.
+pub(crate) fn envelope(
+    action: Cow<'static, str>,
+    payload: Fields,
+    metadata: &Metadata,
+    source: &str,
+) -> Fields {
     let mut fields = Fields::with_capacity(5 + payload.len());
-    fields.push_text("action", E::ACTION);
+    fields.push_text("action", action);
     // A payload with one field per value may have an `id` or `time` of its own, which then stands alone.
     let mut push = |name: &'static str, value: &dyn Fn() -> Option<String>| {
         if payload.field(name).is_none()
@@ -147,5 +158,5 @@ pub(crate) fn to_fields<E: Event>(
     push("source", &|| Some(metadata.source.clone().unwrap_or_else(|| source.to_owned())));
     push("traceparent", &|| metadata.traceparent.clone());
     fields.append(payload);
-    Ok(fields)
+    fields
 }

@@ -57,6 +57,7 @@ mod error;
 mod event;
 mod inspect;
 mod service;
+mod stream;
 
 pub use broker::{BrokerInfo, Durability};
 pub use bus::{Bus, SubscribeError};
@@ -72,6 +73,7 @@ pub use service::{
     Arguments, Context, Delivery, Extract, FromRef, Handler, HandlerError, Headers, IntoOutcome, Report,
     Retry, Running, Service, ServiceError, Start, State,
 };
+pub use stream::{Follower, Stream};
 
 /// The README's samples are compiled and run.
 #[cfg(all(doctest, feature = "embedded"))]

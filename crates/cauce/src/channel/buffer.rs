@@ -21,29 +21,33 @@ pub(super) enum Item {
 /// where they would have been.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    limit: usize,
+    length_max: usize,
+    bytes_max: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
+    /// What the messages among them take.
+    bytes: usize,
     reader: Option<Waker>,
 }
 
 impl Buffer {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default() }
+    /// Full with so many messages or so many bytes of them, whichever comes first.
+    pub(super) fn new(length_max: usize, bytes_max: usize) -> Self {
+        Self { length_max, bytes_max, state: Mutex::default() }
     }
 
     pub(super) fn message(&self, channel: Vec<u8>, body: Vec<u8>) {
         let mut state = self.lock();
-        if state.items.len() < self.limit {
+        if state.items.len() < self.length_max && state.bytes < self.bytes_max {
+            state.bytes += channel.len() + body.len();
             state.items.push_back(Item::Message { channel, body });
             return wake(state);
         }
-        // Beyond the limit stands at most one of each kind of gap.
-        let counted = state.items.range_mut(self.limit..).find_map(|item| match item {
+        let counted = state.gaps().find_map(|item| match item {
             Item::Missed(count) => Some(count),
             _ => None,
         });
@@ -57,9 +61,7 @@ impl Buffer {
     /// Notes a gap of unknown size, once however often the connection breaks before the reader looks.
     pub(super) fn reconnected(&self) {
         let mut state = self.lock();
-        let full = state.items.len() >= self.limit;
-        let noted = full && state.items.range(self.limit..).any(|item| *item == Item::Reconnected);
-        if !noted && state.items.back() != Some(&Item::Reconnected) {
+        if !state.gaps().any(|item| *item == Item::Reconnected) {
             state.items.push_back(Item::Reconnected);
         }
         wake(state);
@@ -68,6 +70,9 @@ impl Buffer {
     pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Item> {
         let mut state = self.lock();
         if let Some(item) = state.items.pop_front() {
+            if let Item::Message { channel, body } = &item {
+                state.bytes -= channel.len() + body.len();
+            }
             return Poll::Ready(item);
         }
         state.reader = Some(context.waker().clone());
@@ -76,6 +81,13 @@ impl Buffer {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What happened since the last message: at most one gap of each kind.
+    fn gaps(&mut self) -> impl Iterator<Item = &mut Item> {
+        self.items.iter_mut().rev().take_while(|item| !matches!(item, Item::Message { .. }))
     }
 }
 
@@ -106,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_full_buffer_counts_what_it_drops_where_it_is_missing() {
-        let buffer = Buffer::new(2);
+        let buffer = Buffer::new(2, 1000);
         for number in 0..5 {
             buffer.message(vec![b'c'], vec![number]);
         }
@@ -117,12 +129,24 @@ mod tests {
 
     #[test]
     fn it_stays_bounded_whatever_happens() {
-        let buffer = Buffer::new(1);
+        let buffer = Buffer::new(1, 1000);
         for _ in 0..100 {
             buffer.message(vec![b'c'], vec![0]);
             buffer.reconnected();
             buffer.reconnected();
         }
         assert_eq!(drain(&buffer), [message(0), Item::Reconnected, Item::Missed(99)]);
+    }
+
+    #[test]
+    fn bytes_fill_it_as_well() {
+        let buffer = Buffer::new(100, 4);
+        for number in 0..5 {
+            buffer.message(vec![b'c'], vec![number]);
+        }
+        assert_eq!(drain(&buffer), [message(0), message(1), Item::Missed(3)]);
+        buffer.message(vec![b'c'], vec![0; 1000]);
+        buffer.message(vec![b'c'], vec![1]);
+        assert_eq!(drain(&buffer).last(), Some(&Item::Missed(1)), "one message of any size is taken");
     }
 }

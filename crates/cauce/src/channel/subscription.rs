@@ -23,6 +23,8 @@ use crate::event::DecodeError;
 
 /// Messages that wait for a slow reader before further ones are dropped and counted.
 const BUFFER_LENGTH: usize = 8192;
+/// Bytes of them, likewise.
+const BUFFER_BYTES: usize = 32 * 1024 * 1024;
 /// A silent connection is asked whether it still lives.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -70,7 +72,7 @@ impl<B: Body> Subscription<B> {
         channels: Vec<String>,
         patterns: Vec<String>,
     ) -> Result<Self, SubscribeError> {
-        let buffer = Arc::new(Buffer::new(BUFFER_LENGTH));
+        let buffer = Arc::new(Buffer::new(BUFFER_LENGTH, BUFFER_BYTES));
         let keeper = Keeper { endpoint, channels, patterns, buffer: Arc::clone(&buffer) };
         let connected = keeper.connect().await?;
         let keeper = tokio::spawn(keeper.run(connected)).abort_handle();

@@ -12,4 +12,5 @@ mod misuse;
 mod outages;
 mod publish;
 mod services;
+mod streams;
 mod support;
