@@ -211,6 +211,12 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Plans when the marks of a stream's producers are forgotten.
+    pub(crate) fn plan_forgetting(&mut self, slot: Slot) {
+        let entry = self.core.databases.get(self.db).expect("a session's database exists").entry(slot);
+        self.core.forgetting.plan(self.db, entry);
+    }
+
     /// Publishes a keyspace event, if its class is switched on.
     pub(crate) fn notify(&mut self, class: NotifyClasses, event: &str, key: &[u8]) {
         let classes = self.core.settings.notify;

@@ -3,7 +3,7 @@
 use crate::errors::{self, Error};
 use crate::glob;
 use crate::notify::NotifyClasses;
-use crate::stream::BlockLimits;
+use crate::stream::{BlockLimits, IdempotencyLimits};
 
 /// What the engine is made with. Names and defaults are Redis's where Redis has the setting.
 #[derive(Debug, Clone)]
@@ -19,6 +19,10 @@ pub struct Settings {
     pub stream_node_max_bytes: usize,
     /// A stream block is sealed at this many entries; 0 for no limit.
     pub stream_node_max_entries: usize,
+    /// Seconds that the marks of idempotent producers are kept, where a stream does not say otherwise.
+    pub stream_idmp_duration: u64,
+    /// Marks per producer that are kept, where a stream does not say otherwise.
+    pub stream_idmp_maxsize: u64,
     /// Most clients that may be blocked at a time. Redis has no such limit.
     pub blocked_clients_max: usize,
     /// Most subscriptions of one connection. Redis has no such limit.
@@ -64,6 +68,8 @@ impl Default for Settings {
             maxmemory: 0,
             stream_node_max_bytes: 4096,
             stream_node_max_entries: 100,
+            stream_idmp_duration: IDMP_DURATION_S.default,
+            stream_idmp_maxsize: IDMP_MAXSIZE.default,
             blocked_clients_max: 100_000,
             subscriptions_max: 1_000_000,
             transaction_commands_max: 1_000_000,
@@ -137,6 +143,22 @@ const PARAMETERS: &[Parameter] = &[
     ),
     fixed("save", |_| String::new()),
     changeable(
+        "stream-idmp-duration",
+        |s| s.stream_idmp_duration.to_string(),
+        |s, text| {
+            s.stream_idmp_duration = IDMP_DURATION_S.parse("stream-idmp-duration", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "stream-idmp-maxsize",
+        |s| s.stream_idmp_maxsize.to_string(),
+        |s, text| {
+            s.stream_idmp_maxsize = IDMP_MAXSIZE.parse("stream-idmp-maxsize", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
         "stream-node-max-bytes",
         |s| s.stream_node_max_bytes.to_string(),
         |s, text| {
@@ -166,6 +188,11 @@ const fn changeable(name: &'static str, show: Show, change: Change) -> Parameter
 }
 
 impl Settings {
+    /// How a stream keeps marks that says nothing of it.
+    pub(crate) fn idempotency_limits(&self) -> IdempotencyLimits {
+        IdempotencyLimits { duration_s: self.stream_idmp_duration, max_size: self.stream_idmp_maxsize }
+    }
+
     /// When a stream's block is full.
     pub(crate) fn block_limits(&self) -> BlockLimits {
         let clamp = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
@@ -205,6 +232,28 @@ impl Settings {
         }
         *self = changed;
         Ok(())
+    }
+}
+
+/// A number within limits.
+#[derive(Debug)]
+pub(crate) struct Bounded {
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+    default: u64,
+}
+
+pub(crate) const IDMP_DURATION_S: Bounded = Bounded { min: 1, max: 86_400, default: 100 };
+pub(crate) const IDMP_MAXSIZE: Bounded = Bounded { min: 1, max: 10_000, default: 100 };
+
+impl Bounded {
+    fn parse(&self, name: &str, text: &str) -> Result<u64, Error> {
+        let number = whole_number(name, text)? as u64;
+        if (self.min..=self.max).contains(&number) {
+            return Ok(number);
+        }
+        let reason = format!("argument must be between {} and {} inclusive", self.min, self.max);
+        Err(errors::config_refused(name, &reason))
     }
 }
 

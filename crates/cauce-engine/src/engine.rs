@@ -1,6 +1,7 @@
 //! The engine: its state, and the calls that change it.
 
 mod dispatch;
+mod forget;
 mod replay;
 mod wake;
 
@@ -86,6 +87,7 @@ impl Engine {
         self.core.end_overdue_waits(now, out);
         self.core.serve_claims(now, out);
         self.core.expire_due(now, out);
+        self.core.forget_marks(now, out);
         self.core.serve_ready(now, out);
         out.records.end_unit();
     }
@@ -96,7 +98,8 @@ impl Engine {
         let waits = self.core.waiters.next_deadline().map(|(at, _)| at);
         let expiries = self.core.databases.iter().filter_map(|db| db.next_expiry().map(|(at, _)| at));
         let claims = self.core.waiters.next_claim().map(|(at, _)| at);
-        waits.into_iter().chain(expiries).chain(claims).min()
+        let marks = self.core.forgetting.next();
+        waits.into_iter().chain(expiries).chain(claims).chain(marks).min()
     }
 
     /// Applies a record of an earlier run. To be called before any session is opened.
@@ -163,6 +166,7 @@ pub(crate) struct Core {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) waiters: Waiters,
     pub(crate) watchers: Watchers,
+    pub(crate) forgetting: forget::Forgetting,
     pub(crate) table: CommandTable,
     pub(crate) position: Position,
     pub(crate) gauges: Gauges,
@@ -186,6 +190,7 @@ impl Core {
             settings,
             sessions: Sessions::default(),
             watchers: Watchers::default(),
+            forgetting: forget::Forgetting::default(),
             table: CommandTable::new(commands::FAMILIES),
             position: Position::default(),
             gauges: Gauges::default(),

@@ -16,7 +16,12 @@ impl Core {
         database.changed_at = position;
         database.replay(key, &effect, limits)?;
         match database.slot(key) {
-            Some(slot) => database.entry_mut(slot).position = position,
+            Some(slot) => {
+                database.entry_mut(slot).position = position;
+                if matches!(effect, Effect::Stream(StreamEffect::Mark { .. })) {
+                    self.forgetting.plan(index, database.entry(slot));
+                }
+            }
             None => database.removed_at = position,
         }
         Ok(())

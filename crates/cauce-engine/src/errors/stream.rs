@@ -25,6 +25,28 @@ pub(crate) const ID_EXHAUSTED: Error =
     Error::fixed("ERR The stream has exhausted the last possible ID, unable to add more items");
 pub(crate) const ENTRY_TOO_LARGE: Error = Error::fixed("ERR Elements are too large to be stored");
 
+// XADD IDMP, XCFGSET and XIDMPRECORD.
+pub(crate) const IDMP_TWICE: Error = Error::fixed("ERR syntax error, IDMP/IDMPAUTO specified multiple times");
+pub(crate) const IDMPAUTO_NO_PRODUCER: Error =
+    Error::fixed("ERR syntax error, IDMPAUTO requires a non-empty producer ID");
+pub(crate) const IDMP_NO_PRODUCER: Error =
+    Error::fixed("ERR syntax error, IDMP requires a non-empty producer ID");
+pub(crate) const IDMP_NO_ID: Error =
+    Error::fixed("ERR syntax error, IDMP requires a non-empty idempotent ID");
+pub(crate) const IDMP_EXPLICIT_ID: Error =
+    Error::fixed("ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs");
+pub(crate) const CFGSET_DURATION: Error =
+    Error::fixed("ERR IDMP-DURATION must be between 1 and 86400 seconds");
+pub(crate) const CFGSET_MAXSIZE: Error = Error::fixed("ERR IDMP-MAXSIZE must be between 1 and 10000 entries");
+pub(crate) const CFGSET_DURATION_TWICE: Error = Error::fixed("ERR IDMP-DURATION specified multiple times");
+pub(crate) const CFGSET_MAXSIZE_TWICE: Error = Error::fixed("ERR IDMP-MAXSIZE specified multiple times");
+pub(crate) const CFGSET_NOTHING: Error = Error::fixed("ERR At least one parameter must be specified");
+pub(crate) const RECORD_NO_PRODUCER: Error = Error::fixed("ERR producer ID must be non-empty");
+pub(crate) const RECORD_NO_ID: Error = Error::fixed("ERR idempotent ID must be non-empty");
+pub(crate) const RECORD_NO_ENTRY: Error = Error::fixed("ERR No such message in stream");
+pub(crate) const RECORD_OTHER_ENTRY: Error =
+    Error::fixed("ERR IID already exists for this producer with a different stream ID");
+
 // XDELEX and XACKDEL.
 pub(crate) const IDS_COUNT: Error = Error::fixed("ERR Number of IDs must be a positive integer");
 pub(crate) const IDS_MISMATCH: Error =

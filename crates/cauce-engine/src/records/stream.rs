@@ -42,6 +42,12 @@ pub(crate) enum StreamEffect<'a> {
     SkipTo { group: &'a [u8], id: StreamId },
     /// These entries were given back: they are pending and nobody's.
     Release { group: &'a [u8], releases: Cow<'a, [Release]> },
+    /// Producers' marks are kept so long, and so many of them.
+    LimitMarks { duration_s: u64, max_size: u64 },
+    /// This idempotent id of a producer became this entry, at that time.
+    Mark { producer: &'a [u8], iid: &'a [u8], id: StreamId, at_ms: u64 },
+    /// Marks made up to then are forgotten.
+    ForgetMarks { until_ms: u64 },
     /// These entries were trimmed away, with others left before them.
     TrimIds { ids: Cow<'a, [StreamId]> },
 }
@@ -83,8 +89,11 @@ const CLAIM: u8 = 46;
 const SKIP_TO: u8 = 47;
 const TRIM_IDS: u8 = 48;
 const RELEASE: u8 = 49;
+const LIMIT_MARKS: u8 = 50;
+const MARK: u8 = 51;
+const FORGET_MARKS: u8 = 52;
 /// And they end here.
-pub(super) const LAST_KIND: u8 = RELEASE;
+pub(super) const LAST_KIND: u8 = FORGET_MARKS;
 
 impl<'a> StreamEffect<'a> {
     /// Whether clients blocked on the stream have to look again.
@@ -120,6 +129,9 @@ impl<'a> StreamEffect<'a> {
             | Self::Append { .. }
             | Self::Trim { .. }
             | Self::TrimIds { .. }
+            | Self::LimitMarks { .. }
+            | Self::Mark { .. }
+            | Self::ForgetMarks { .. }
             | Self::Delete { .. }
             | Self::SetId { .. } => None,
             Self::CreateGroup { group, .. }
@@ -157,6 +169,9 @@ impl<'a> StreamEffect<'a> {
             Self::SkipTo { .. } => SKIP_TO,
             Self::TrimIds { .. } => TRIM_IDS,
             Self::Release { .. } => RELEASE,
+            Self::LimitMarks { .. } => LIMIT_MARKS,
+            Self::Mark { .. } => MARK,
+            Self::ForgetMarks { .. } => FORGET_MARKS,
         }
     }
 
@@ -170,6 +185,17 @@ impl<'a> StreamEffect<'a> {
                 fields.iter().for_each(|field| out.text(field));
             }
             Self::Trim { length } => out.number(*length),
+            Self::LimitMarks { duration_s, max_size } => {
+                out.number(*duration_s);
+                out.number(*max_size);
+            }
+            Self::Mark { producer, iid, id, at_ms } => {
+                out.text(producer);
+                out.text(iid);
+                out.id(*id);
+                out.number(*at_ms);
+            }
+            Self::ForgetMarks { until_ms } => out.number(*until_ms),
             Self::Delete { ids } | Self::TrimIds { ids } => out.ids(ids),
             Self::SetId { last_id, entries_added, max_deleted_id } => {
                 out.id(*last_id);
@@ -260,6 +286,14 @@ impl<'a> StreamEffect<'a> {
                 }
             }
             TRIM => Self::Trim { length: reader.number()? },
+            LIMIT_MARKS => Self::LimitMarks { duration_s: reader.number()?, max_size: reader.number()? },
+            MARK => Self::Mark {
+                producer: reader.text()?,
+                iid: reader.text()?,
+                id: reader.id()?,
+                at_ms: reader.number()?,
+            },
+            FORGET_MARKS => Self::ForgetMarks { until_ms: reader.number()? },
             DELETE => Self::Delete { ids: reader.ids()?.into() },
             TRIM_IDS => Self::TrimIds { ids: reader.ids()?.into() },
             SET_ID => Self::SetId {
@@ -415,6 +449,9 @@ mod tests {
                 group,
                 releases: vec![Release { id: id(1, 1), delivery_count: 3 }].into(),
             },
+            StreamEffect::LimitMarks { duration_s: 100, max_size: 7 },
+            StreamEffect::Mark { producer: b"p", iid: b"", id: id(5, 9), at_ms: 1 << 40 },
+            StreamEffect::ForgetMarks { until_ms: 9 },
             StreamEffect::TrimIds { ids: vec![id(5, 9), id(7, 0)].into() },
         ];
         effects.into_iter().for_each(check);

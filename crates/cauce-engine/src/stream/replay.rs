@@ -1,10 +1,13 @@
 //! Effects back into a stream, and a stream into canonical bytes.
 
-use super::{BlockLimits, ConsumerIndex, Entries, Group, Stream, StreamId, Trim};
+use super::{
+    BlockLimits, ConsumerIndex, Entries, Group, Idempotency, IdempotencyLimits, Mark, Stream, StreamId, Trim,
+};
 use crate::records::{ReplayError, StreamEffect, Writer};
 
 const NO_GROUP: ReplayError = ReplayError::Contradiction("no such consumer group");
 const NO_CONSUMER: ReplayError = ReplayError::Contradiction("no such consumer");
+const NO_MARKS: ReplayError = ReplayError::Contradiction("the stream keeps no marks");
 const NO_ENTRY: ReplayError = ReplayError::Contradiction("no such entry");
 const NOT_PENDING: ReplayError = ReplayError::Contradiction("the entry is not pending");
 const WRONG_ID: ReplayError = ReplayError::Contradiction("the id is out of order");
@@ -32,6 +35,20 @@ impl Stream {
             }
             StreamEffect::Delete { ids } => {
                 ids.iter().try_for_each(|&id| ensure(self.entries_mut().delete(id), NO_ENTRY))
+            }
+            StreamEffect::LimitMarks { duration_s, max_size } => {
+                let limits = IdempotencyLimits { duration_s: *duration_s, max_size: *max_size };
+                self.set_idempotency_limits(limits);
+                Ok(())
+            }
+            StreamEffect::Mark { producer, iid, id, at_ms } => {
+                let table = self.idempotency_mut().ok_or(NO_MARKS)?;
+                table.mark(producer, iid, Mark { id: *id, at_ms: *at_ms });
+                Ok(())
+            }
+            StreamEffect::ForgetMarks { until_ms } => {
+                self.idempotency_mut().ok_or(NO_MARKS)?.forget(*until_ms);
+                Ok(())
             }
             StreamEffect::TrimIds { ids } => {
                 ids.iter().try_for_each(|&id| ensure(self.entries_mut().trim_one(id), NO_ENTRY))
@@ -126,6 +143,22 @@ impl Stream {
             out.text(name);
             dump_group(group, &mut out);
         }
+        if let Some(table) = self.idempotency() {
+            dump_marks(table, &mut out);
+        }
+    }
+}
+
+fn dump_marks(table: &Idempotency, out: &mut Writer<'_>) {
+    let limits = table.limits();
+    out.number(limits.duration_s);
+    out.number(limits.max_size);
+    out.number(table.added());
+    for (producer, iid, mark) in table.marks() {
+        out.text(producer);
+        out.text(iid);
+        out.id(mark.id);
+        out.number(mark.at_ms);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entries, Group, StreamId};
+use super::{Entries, Group, Idempotency, IdempotencyLimits, StreamId};
 
 /// A stream.
 #[derive(Debug, Clone, Default)]
@@ -10,12 +10,33 @@ pub struct Stream {
     entries: Entries,
     /// In order of their names, which is the order in which XINFO shows them.
     groups: BTreeMap<Box<[u8]>, Group>,
+    /// Of streams whose producers use it.
+    idempotency: Option<Box<Idempotency>>,
 }
 
 impl Stream {
     /// The entries, to be changed.
     pub fn entries_mut(&mut self) -> &mut Entries {
         &mut self.entries
+    }
+
+    /// The marks of producers, if any ever used them.
+    #[must_use]
+    pub fn idempotency(&self) -> Option<&Idempotency> {
+        self.idempotency.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn idempotency_mut(&mut self) -> Option<&mut Idempotency> {
+        self.idempotency.as_deref_mut()
+    }
+
+    /// Sets how marks are kept; from now on the stream keeps them.
+    pub fn set_idempotency_limits(&mut self, limits: IdempotencyLimits) {
+        match &mut self.idempotency {
+            Some(table) => table.set_limits(limits),
+            None => self.idempotency = Some(Box::new(Idempotency::new(limits))),
+        }
     }
 
     /// Adds a group, and says whether its name was free; if not, nothing changes.

@@ -300,3 +300,98 @@ fn a_reply_is_bounded_over_all_streams() {
         ("XREAD MAXSIZE -1 STREAMS s 0", "-ERR MAXSIZE must be a positive integer"),
     ]);
 }
+
+#[test]
+fn an_addition_with_an_idempotent_id_happens_once() {
+    let mut world = World::new();
+    world.run(1, "XADD s 1700000000500-1 f v");
+    let first = world.run(1, "XADD s IDMP p 1 * f v");
+    assert_eq!(first, "$15 1700000000500-2");
+    assert_eq!(world.run(1, "XADD s NOMKSTREAM IDMP p 1 MAXLEN 1 * other fields"), first);
+    assert_eq!(world.run(1, "XADD s IDMP q 1 * f v"), "$15 1700000000500-3");
+    let digest = world.run(1, "XADD s IDMPAUTO p * a 1 b 2");
+    assert_eq!(world.run(1, "XADD s IDMPAUTO p * b 2 a 1"), digest);
+    assert_ne!(world.run(1, "XADD s IDMPAUTO p * a 1 b 22"), digest);
+    world.check(&[("XDEL s 1700000000500-2", ":1"), ("XADD s IDMP p 1 * f v", &first), ("XLEN s", ":4")]);
+    let info = world.run(1, "XINFO STREAM s");
+    assert!(info.starts_with("*32 ") && info.contains(
+        "$13 idmp-duration :100 $12 idmp-maxsize :100 $12 pids-tracked :2 $12 iids-tracked :4 $10 iids-added :4 $15 iids-duplicates :3 $6 groups",
+    ), "{info}");
+    assert!(world.run(1, "XINFO STREAM s FULL").starts_with("*30 "));
+}
+
+#[test]
+fn marks_are_forgotten_when_old_or_too_many_or_reconfigured() {
+    let mut world = World::new();
+    world.check(&[("CONFIG SET stream-idmp-duration 2 stream-idmp-maxsize 2", "+OK")]);
+    for id in ["a", "b", "c"] {
+        world.run(1, &format!("XADD s IDMP p {id} * f v"));
+    }
+    world.run(1, "XADD s IDMP p a * f v");
+    assert_eq!(world.run(1, "XLEN s"), ":4");
+    world.advance_ms(1999);
+    world.run(1, "XADD s IDMP p a * f v");
+    assert_eq!(world.run(1, "XLEN s"), ":4");
+    world.advance_ms(1);
+    assert!(world.run(1, "XINFO STREAM s").contains("$12 iids-tracked :0"));
+    world.run(1, "XADD s IDMP p a * f v");
+    world.check(&[("XLEN s", ":5"), ("XCFGSET s IDMP-DURATION 2", "+OK")]);
+    world.run(1, "XADD s IDMP p a * f v");
+    world.check(&[("XLEN s", ":5"), ("XCFGSET s IDMP-MAXSIZE 3", "+OK")]);
+    world.run(1, "XADD s IDMP p a * f v");
+    assert_eq!(world.run(1, "XLEN s"), ":6");
+    // Nobody comes again: the memory is given back all the same, and the log knows.
+    let records = world.records.len();
+    while world.engine.next_deadline().is_some() {
+        pass_deadline(&mut world);
+    }
+    assert_eq!(world.records.len(), records + 1);
+}
+
+#[test]
+fn marks_can_be_recorded_and_limits_set() {
+    let mut world = World::new();
+    world.run(1, "XADD s 1700000000000-0 f v");
+    world.run(1, "XADD s 1700000000000-1 f v");
+    world.check(&[
+        ("XIDMPRECORD s p 1 1700000000000-0", "+OK"),
+        ("XIDMPRECORD s p 1 1700000000000-0", "+OK"),
+        (
+            "XIDMPRECORD s p 1 1700000000000-1",
+            "-ERR IID already exists for this producer with a different stream ID",
+        ),
+        ("XIDMPRECORD s p 2 1-1", "-ERR No such message in stream"),
+        ("XIDMPRECORD t p 2 1-1", "-ERR no such key"),
+        ("XIDMPRECORD s  2 1-1", "-ERR producer ID must be non-empty"),
+        ("XIDMPRECORD s p  1-1", "-ERR idempotent ID must be non-empty"),
+        ("XADD s IDMP p 1 * f v", "$15 1700000000000-0"),
+        ("XCFGSET s", "-ERR At least one parameter must be specified"),
+        ("XCFGSET t IDMP-DURATION 1", "-ERR no such key"),
+        ("XCFGSET s IDMP-DURATION 0", "-ERR IDMP-DURATION must be between 1 and 86400 seconds"),
+        ("XCFGSET s IDMP-DURATION 1 IDMP-DURATION 1", "-ERR IDMP-DURATION specified multiple times"),
+        ("XCFGSET s IDMP-MAXSIZE 10001", "-ERR IDMP-MAXSIZE must be between 1 and 10000 entries"),
+        ("XCFGSET s IDMP-MAXSIZE 1 IDMP-MAXSIZE 1", "-ERR IDMP-MAXSIZE specified multiple times"),
+        ("XCFGSET s NOPE 1", "-ERR syntax error"),
+        ("CONFIG GET stream-idmp-*", "*4 $20 stream-idmp-duration $3 100 $19 stream-idmp-maxsize $3 100"),
+    ]);
+}
+
+#[test]
+fn idempotent_additions_are_checked() {
+    World::new().check(&[
+        ("XADD s IDMP p 1 IDMPAUTO p * f v", "-ERR syntax error, IDMP/IDMPAUTO specified multiple times"),
+        ("XADD s IDMPAUTO  * f v", "-ERR syntax error, IDMPAUTO requires a non-empty producer ID"),
+        ("XADD s IDMP  1 * f v", "-ERR syntax error, IDMP requires a non-empty producer ID"),
+        ("XADD s IDMP p  * f v", "-ERR syntax error, IDMP requires a non-empty idempotent ID"),
+        (
+            "XADD s IDMP p 1 1-1 f v",
+            "-ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs",
+        ),
+        (
+            "XADD s IDMP p 1 1-* f v",
+            "-ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs",
+        ),
+        ("XADD s NOMKSTREAM IDMP p 1 * f v", "$-1"),
+        ("EXISTS s", ":0"),
+    ]);
+}

@@ -12,7 +12,7 @@ fn command() -> impl Strategy<Value = String> {
     let key = prop_oneof![3 => Just("s"), 1 => Just("t")];
     let group = prop_oneof![3 => Just("g"), 1 => Just("h")];
     let consumer = prop_oneof![Just("c"), Just("d")];
-    (key, group, consumer, 0..34_u8, 0..40_u64, 0..6_u64).prop_map(|(key, group, consumer, kind, n, m)| {
+    (key, group, consumer, 0..38_u8, 0..40_u64, 0..6_u64).prop_map(|(key, group, consumer, kind, n, m)| {
         let mode = ["KEEPREF", "DELREF", "ACKED"][n as usize % 3];
         match kind {
             0..6 => format!("XADD {key} * f {n} g {m}"),
@@ -47,6 +47,10 @@ fn command() -> impl Strategy<Value = String> {
             31..33 => {
                 format!("XREADGROUP GROUP {group} {consumer} BLOCK {n} CLAIM {n} MAXCOUNT 3 STREAMS {key} >")
             }
+            33 => format!("XADD {key} IDMP {consumer} {m} * f {n}"),
+            34 => format!("XADD {key} IDMPAUTO {consumer} * f {m}"),
+            35 => format!("XIDMPRECORD {key} {consumer} {m} {}", 1_700_000_000_000 + n * 10),
+            36 => format!("XCFGSET {key} IDMP-DURATION 1 IDMP-MAXSIZE {}", m % 3 + 1),
             24 => ["MULTI", "EXEC", "DISCARD"][m as usize % 3].to_owned(),
             _ => format!("XREAD BLOCK {n} STREAMS {key} $"),
         }
@@ -76,7 +80,7 @@ fn assert_pending_agree(world: &mut World) {
 proptest! {
     #[test]
     fn replayed_stream_records_give_the_same_state(
-        commands in prop::collection::vec((1..4_u64, command(), 0..20_u64), 0..150),
+        commands in prop::collection::vec((1..4_u64, command(), prop_oneof![9 => 0..20_u64, 1 => 500..3000_u64]), 0..150),
     ) {
         let mut settings = Settings::default();
         settings.stream_node_max_entries = 3;

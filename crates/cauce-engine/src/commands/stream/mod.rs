@@ -1,5 +1,6 @@
 //! The Streams commands of Redis 7.2, and those that came up to 8.10, one file for each or for a few that belong together.
 
+mod idmp;
 mod options;
 mod reply;
 mod xack;
@@ -22,6 +23,8 @@ use crate::command::CommandSpec;
 
 /// The rows of the Streams commands.
 pub(crate) const COMMANDS: &[CommandSpec] = &[
+    idmp::XCFGSET,
+    idmp::XIDMPRECORD,
     xack::XACK,
     xadd::XADD,
     xautoclaim::XAUTOCLAIM,

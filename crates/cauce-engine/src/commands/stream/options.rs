@@ -1,6 +1,6 @@
 //! Arguments that several commands read alike.
 
-use crate::commands::{arg, integer, is};
+use crate::commands::{arg, from, integer, is};
 use crate::config::Settings;
 use crate::errors::{self, Error, stream as texts};
 use crate::stream::{Entries, IntervalIdError, Stream, StreamId, Trim};
@@ -33,13 +33,44 @@ pub(super) fn interval_end(text: &[u8]) -> Result<StreamId, Error> {
 
 /// The options that come before XADD's id or make up XTRIM.
 #[derive(Debug, Default)]
-pub(super) struct AddOrTrim {
+pub(super) struct AddOrTrim<'a> {
     pub(super) trim: Option<TrimRequest>,
+    /// XADD adds what the producer has not added before.
+    pub(super) once: Option<Once<'a>>,
     pub(super) nomkstream: bool,
     /// What becomes of pending entries whose entry is trimmed away.
     pub(super) references: Option<References>,
     /// Where the first argument is that is no option; the end, if there is none.
     pub(super) end: usize,
+}
+
+/// How an addition is told from others of its producer (Redis 8.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Once<'a> {
+    /// `IDMP`: by an id that the producer gives.
+    Id { producer: &'a [u8], iid: &'a [u8] },
+    /// `IDMPAUTO`: by the entry's fields.
+    Fields { producer: &'a [u8] },
+}
+
+impl<'a> Once<'a> {
+    /// Reads `IDMPAUTO producer` or `IDMP producer id`; `None` if it is neither.
+    fn read(args: &[&'a [u8]]) -> Result<Option<(Self, usize)>, Error> {
+        match *args {
+            [option, producer, ..] if is(option, "IDMPAUTO") => {
+                if producer.is_empty() {
+                    return Err(texts::IDMPAUTO_NO_PRODUCER);
+                }
+                Ok(Some((Self::Fields { producer }, 2)))
+            }
+            [option, producer, iid, ..] if is(option, "IDMP") => match (producer, iid) {
+                (b"", _) => Err(texts::IDMP_NO_PRODUCER),
+                (_, b"") => Err(texts::IDMP_NO_ID),
+                _ => Ok(Some((Self::Id { producer, iid }, 3))),
+            },
+            _ => Ok(None),
+        }
+    }
 }
 
 /// What becomes of the groups' pending entries when the stream's entry goes (Redis 8.2).
@@ -124,9 +155,9 @@ pub(super) enum OptionsOf {
     Xtrim,
 }
 
-impl AddOrTrim {
+impl<'a> AddOrTrim<'a> {
     /// Reads the options from the third argument on.
-    pub(super) fn parse(args: &[&[u8]], of: OptionsOf, settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn parse(args: &[&'a [u8]], of: OptionsOf, settings: &Settings) -> Result<Self, Error> {
         let mut parsed = Self::default();
         let mut limit = None;
         let mut at = 2;
@@ -150,6 +181,13 @@ impl AddOrTrim {
             } else if of == OptionsOf::Xadd && is(option, "NOMKSTREAM") {
                 parsed.nomkstream = true;
                 at += 1;
+            } else if of == OptionsOf::Xadd
+                && let Some((once, len)) = Once::read(from(args, at))?
+            {
+                if parsed.once.replace(once).is_some() {
+                    return Err(texts::IDMP_TWICE);
+                }
+                at += len;
             } else if of == OptionsOf::Xadd {
                 break;
             } else {

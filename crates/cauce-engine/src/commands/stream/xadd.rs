@@ -1,8 +1,8 @@
-//! `XADD key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|ms-*|id
-//! field value [field value ...]`
+//! `XADD key [NOMKSTREAM] [KEEPREF|DELREF|ACKED] [IDMPAUTO producer | IDMP producer iid]
+//! [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|ms-*|id field value [field value ...]`
 
 use super::options::{AddOrTrim, OptionsOf};
-use super::{reply, xtrim};
+use super::{idmp, reply, xtrim};
 use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::{arg, from};
@@ -10,7 +10,7 @@ use crate::errors::{self, Error, stream as texts};
 use crate::keyspace::Object;
 use crate::notify::NotifyClasses;
 use crate::records::{Effect, StreamEffect};
-use crate::stream::{NewId, NewIdError, StreamId};
+use crate::stream::{Mark, NewId, NewIdError, StreamId};
 
 pub(super) const XADD: CommandSpec = CommandSpec {
     name: "xadd",
@@ -30,14 +30,15 @@ const ENTRY_BYTES_MAX: usize = 1 << 30;
 
 fn xadd(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let options = AddOrTrim::parse(args, OptionsOf::Xadd, &call.core.settings)?;
-    let new_id = match args.get(options.end) {
-        Some(text) => NewId::parse(text).map_err(|_| texts::INVALID_ID)?,
-        None => return Err(errors::arity("xadd")),
-    };
+    let Some(new_id_text) = args.get(options.end) else { return Err(errors::arity("xadd")) };
+    let new_id = NewId::parse(new_id_text).map_err(|_| texts::INVALID_ID)?;
     let fields = from(args, options.end + 1);
     let (pairs, []) = fields.as_chunks::<2>() else { return Err(errors::arity("xadd")) };
     if pairs.is_empty() {
         return Err(errors::arity("xadd"));
+    }
+    if options.once.is_some() && *new_id_text != b"*" {
+        return Err(texts::IDMP_EXPLICIT_ID);
     }
     if new_id == NewId::Explicit(StreamId::MIN) {
         return Err(texts::ID_ZERO);
@@ -49,6 +50,13 @@ fn xadd(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         return Ok(Flow::Done);
     }
     let last_id = found.map_or(StreamId::MIN, |slot| call.stream(slot).entries().counters().last_id);
+    let mark = options.once.map(|once| idmp::mark_of(once, pairs));
+    if let (Some((producer, iid)), Some(slot)) = (&mark, found)
+        && let Some(before) = idmp::added_before(call, slot, producer, iid)
+    {
+        reply::id(&mut call.reply, before);
+        return Ok(Flow::Done);
+    }
     let id = new_id.resolve(call.now.millis(), last_id).map_err(|error| match error {
         NewIdError::NotGreater => texts::ID_NOT_GREATER,
         NewIdError::Exhausted => texts::ID_EXHAUSTED,
@@ -63,6 +71,9 @@ fn xadd(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     reply::id(reply, id);
     call.record(slot, &Effect::Stream(StreamEffect::Append { id, fields: fields.into() }));
     call.notify(NotifyClasses::STREAM, "xadd", key);
+    if let Some((producer, iid)) = mark {
+        idmp::mark(call, slot, producer, &iid, Mark { id, at_ms: call.now.millis() });
+    }
     if let Some(request) = options.trim {
         xtrim::trim(call, slot, key, request);
     }

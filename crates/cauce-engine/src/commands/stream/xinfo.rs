@@ -8,7 +8,7 @@ use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::{arg, from, integer, is};
 use crate::errors::{self, Error, stream as texts};
 use crate::keyspace::Slot;
-use crate::stream::{Consumer, Counters, Group, Pending, Stream, StreamId};
+use crate::stream::{Consumer, Counters, Group, Idempotency, Pending, Stream, StreamId};
 
 pub(super) const XINFO: CommandSpec = CommandSpec {
     name: "xinfo",
@@ -87,9 +87,15 @@ fn stream(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         }
         _ => return Err(wrong_options()),
     };
+    let now_ms = call.now.millis();
     let (stream, reply) = call.stream_mut(slot);
-    reply.map(if full_count.is_some() { 9 } else { 10 });
+    // Clients of 7.2 know ten pairs, so the six of 8.6 are shown only to who uses IDMP.
+    let marks = if stream.idempotency().is_some() { 6 } else { 0 };
+    reply.map(marks + if full_count.is_some() { 9 } else { 10 });
     write_counters(reply, stream);
+    if let Some(table) = stream.idempotency() {
+        write_marks(reply, table, now_ms);
+    }
     match full_count {
         Some(count) => write_full(reply, stream, count),
         None => write_ends(reply, stream),
@@ -179,6 +185,29 @@ fn write_counters(reply: &mut Encoder<'_>, stream: &Stream) {
     reply.integer(counters.entries_added.cast_signed());
     reply.bulk(b"recorded-first-entry-id");
     reply::id(reply, counters.first_id);
+}
+
+/// The six pairs of streams with idempotent producers.
+fn write_marks(reply: &mut Encoder<'_>, table: &Idempotency, now_ms: u64) {
+    let forgotten = table.forgotten_at(now_ms);
+    let known = table.marks().filter(|(.., mark)| forgotten.is_none_or(|until| mark.at_ms > until));
+    let (mut producers, mut marks, mut last) = (0, 0_u64, None);
+    for (producer, ..) in known {
+        producers += u64::from(last.replace(producer) != Some(producer));
+        marks += 1;
+    }
+    let limits = table.limits();
+    for (name, value) in [
+        ("idmp-duration", limits.duration_s),
+        ("idmp-maxsize", limits.max_size),
+        ("pids-tracked", producers),
+        ("iids-tracked", marks),
+        ("iids-added", table.added()),
+        ("iids-duplicates", table.duplicates()),
+    ] {
+        reply.bulk(name.as_bytes());
+        reply.integer(value.cast_signed());
+    }
 }
 
 /// The three pairs that end the short form.
