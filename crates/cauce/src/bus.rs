@@ -11,6 +11,7 @@ use crate::channel::{Body, Channel, Subscription};
 use crate::entry::EntryId;
 use crate::error::{CommandError, ConnectError, PublishAllError, PublishError};
 use crate::event::{Event, Metadata, to_fields};
+use crate::queue::Queues;
 use crate::stream::Stream;
 
 /// Events of one pipeline of [`Bus::publish_all`]: enough that the round trip does not matter, few enough that memory is bounded.
@@ -24,6 +25,7 @@ const PIPELINE_LENGTH: usize = 500;
 pub struct Bus {
     link: Link,
     source: std::sync::Arc<str>,
+    queues: std::sync::Arc<crate::queue::Shared>,
 }
 
 impl Bus {
@@ -41,13 +43,15 @@ impl Bus {
     /// If the URL names no broker, nobody answers there, or the broker refuses.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         let endpoint = Endpoint::parse(url)?;
-        Ok(Self { link: Link::open(endpoint).await?, source: program().into() })
+        let link = Link::open(endpoint).await?;
+        let queues = crate::queue::Shared::new(&link).into();
+        Ok(Self { link, source: program().into(), queues })
     }
 
     /// The same bus, whose events name `source` as their origin. The default is the program's name.
     #[must_use]
     pub fn with_source(&self, source: &str) -> Self {
-        Self { link: self.link.clone(), source: source.into() }
+        Self { source: source.into(), ..self.clone() }
     }
 
     /// Appends the event to its stream.
@@ -168,6 +172,12 @@ impl Bus {
     ) -> Result<Subscription<B>, SubscribeError> {
         let patterns = patterns.into_iter().map(Into::into).collect();
         Subscription::open(self.link.endpoint().clone(), Vec::new(), patterns).await
+    }
+
+    /// The queues of the namespace `rsmq`, as RSMQ's clients in any language see them.
+    #[must_use]
+    pub fn queues(&self) -> Queues {
+        Queues::new(self.link.clone(), std::sync::Arc::clone(&self.queues))
     }
 
     /// What the broker is, and how durable it says it is.

@@ -56,6 +56,7 @@ mod entry;
 mod error;
 mod event;
 mod inspect;
+mod queue;
 mod service;
 mod stream;
 
@@ -68,6 +69,10 @@ pub use error::{CommandError, ConnectError, PublishAllError, PublishError};
 pub use event::{DecodeError, EncodeError, Event, Metadata};
 pub use inspect::{
     ConsumerInfo, DeadLetter, GroupInfo, Inspector, PendingEntry, PendingQuery, Redriven, StreamInfo,
+};
+pub use queue::{
+    Message, MessageId, Queue, QueueAttributes, QueueChanges, QueueError, QueueOptions, Queues, SendAllError,
+    Units,
 };
 pub use service::{
     Arguments, Context, Delivery, Extract, FromRef, Handler, HandlerError, Headers, IntoOutcome, Report,

@@ -163,6 +163,12 @@ impl Connection {
         Ok(())
     }
 
+    /// # Errors
+    /// If the connection breaks or the broker refuses.
+    pub(crate) async fn unsubscribe(&mut self, channel: &str) -> Result<(), CommandError> {
+        self.inner.unsubscribe(channel).await.map_err(|error| self.lost(&error))
+    }
+
     /// Whether the broker has hung up: nothing sent now would reach it.
     pub(crate) fn is_closed(&self) -> bool {
         self.driver.0.is_finished()

@@ -11,6 +11,8 @@ mod lifecycle;
 mod misuse;
 mod outages;
 mod publish;
+mod queue_waits;
+mod queues;
 mod services;
 mod streams;
 mod support;

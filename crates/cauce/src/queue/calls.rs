@@ -1,0 +1,281 @@
+//! Calls on a queue and how they become scripts: many calls of one kind are one script.
+
+use redis::Value;
+use tokio::sync::oneshot;
+
+use super::error::QueueError;
+use super::keys::Keys;
+use super::message::Received;
+use super::name::MessageId;
+use super::script::{DELETE, Invocation, RECEIVE, SEND, VISIBILITY};
+use crate::backend::reply;
+use crate::error::CommandError;
+
+/// One call of one caller.
+#[derive(Debug)]
+pub(super) enum Call {
+    /// The delay in milliseconds, if it is not the queue's.
+    Send {
+        delay_ms: Option<u64>,
+        body: Vec<u8>,
+    },
+    /// At most so many.
+    Receive {
+        count: usize,
+        take: Take,
+    },
+    Delete {
+        id: MessageId,
+        fence: Option<u64>,
+    },
+    Visibility(Visibility),
+}
+
+/// When a message is to be visible.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visibility {
+    pub(super) id: MessageId,
+    /// From now.
+    pub(super) vt_ms: u64,
+    /// The receive count that it must have: it grows with every receipt, so an older one tells that the message is somebody else's.
+    pub(super) fence: Option<u64>,
+    /// The receipt is taken back.
+    pub(super) is_uncounted: bool,
+}
+
+/// What becomes of the messages that a receive takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Take {
+    /// Hidden for the queue's visibility timeout,
+    Hide,
+    /// for so many milliseconds,
+    HideFor(u64),
+    /// or deleted.
+    Pop,
+}
+
+#[derive(Debug)]
+pub(super) enum Answer {
+    Sent(MessageId),
+    Received(Received),
+    /// Whether the message was there (and still the caller's).
+    Done(bool),
+}
+
+/// Why a call failed. Many callers may get the same.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    TooLong,
+    NotFound,
+    ForeignUnits { vt: String, delay: String },
+    Command(CommandError),
+}
+
+impl Failure {
+    pub(super) fn into_error(self, queue: &str) -> QueueError {
+        let queue = queue.to_owned();
+        match self {
+            Self::TooLong => QueueError::MessageTooLong,
+            Self::NotFound => QueueError::QueueNotFound { queue },
+            Self::ForeignUnits { vt, delay } => QueueError::ForeignUnits { queue, vt, delay },
+            Self::Command(error) => QueueError::Command(error),
+        }
+    }
+
+    pub(super) const fn unexpected() -> Self {
+        Self::Command(CommandError::Unexpected { command: "EVALSHA" })
+    }
+
+    /// What a script says is wrong with the queue.
+    pub(super) fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::BulkString(text) if text == b"queueNotFound" => Some(Self::NotFound),
+            Value::Array(items) => match items.as_slice() {
+                [Value::BulkString(code), vt, delay] if code == b"foreignUnits" => Some(Self::ForeignUnits {
+                    vt: reply::text(vt.clone())?,
+                    delay: reply::text(delay.clone())?,
+                }),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Answer, Failure>>;
+
+/// Calls of one kind that one script carries out.
+pub(super) struct Group {
+    pub(super) invocation: Invocation,
+    callers: Callers,
+}
+
+enum Callers {
+    Each(Vec<Reply>),
+    /// With how many each wants.
+    Sharing(Take, Vec<(usize, Reply)>),
+}
+
+/// Puts calls together by kind, each kind in the order of the calls. Sends come first and receives last: a receive finds what the same
+/// round sends.
+pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Reply)>) -> Vec<Group> {
+    let (mut sends, mut visibilities, mut deletes) = (None, None, None);
+    let mut receives: Vec<(Take, Vec<(usize, Reply)>)> = Vec::new();
+    for (call, reply) in calls {
+        match call {
+            Call::Send { delay_ms, body } => {
+                let (invocation, replies) = sends.get_or_insert_with(|| (send(keys, false), Vec::new()));
+                push_message(invocation, delay_ms, body);
+                replies.push(reply);
+            }
+            Call::Visibility(change) => {
+                let (invocation, replies) =
+                    visibilities.get_or_insert_with(|| (visibility(keys, &[]), Vec::new()));
+                push_visibility(invocation, change);
+                replies.push(reply);
+            }
+            Call::Delete { id, fence } => {
+                let (invocation, replies) =
+                    deletes.get_or_insert_with(|| (DELETE.with_keys(keys.both()), Vec::new()));
+                invocation.arg(id.as_str()).arg(fenced(fence));
+                replies.push(reply);
+            }
+            // Nobody would get the messages.
+            Call::Receive { .. } if reply.is_closed() => {}
+            Call::Receive { count, take } => match receives.iter_mut().find(|(found, _)| *found == take) {
+                Some((_, callers)) => callers.push((count, reply)),
+                None => receives.push((take, vec![(count, reply)])),
+            },
+        }
+    }
+    if let Some((invocation, replies)) = &mut sends {
+        push_suffixes(invocation, replies.len());
+    }
+    let each = [sends, visibilities, deletes].into_iter().flatten();
+    let each = each.map(|(invocation, replies)| Group { invocation, callers: Callers::Each(replies) });
+    let sharing = receives.into_iter().map(|(take, callers)| {
+        let count = callers.iter().map(|(count, _)| count).sum();
+        Group { invocation: receive(keys, count, take), callers: Callers::Sharing(take, callers) }
+    });
+    each.chain(sharing).collect()
+}
+
+/// A send of messages that follow: each of them or, if it is `atomic`, all or none. Ends with [`push_suffixes`].
+pub(super) fn send(keys: &Keys, atomic: bool) -> Invocation {
+    let mut invocation = SEND.with_keys(keys.both());
+    invocation.arg(keys.units.name()).arg(if atomic { "1" } else { "" }).arg(keys.announcement());
+    invocation
+}
+
+pub(super) fn push_message(invocation: &mut Invocation, delay_ms: Option<u64>, body: Vec<u8>) {
+    invocation.arg(delay_ms.map(|delay| delay.to_string()).unwrap_or_default()).arg(body);
+}
+
+/// The random parts of the ids, which are sorted so that the ids are in the order of the messages.
+pub(super) fn push_suffixes(invocation: &mut Invocation, count: usize) {
+    let random = |_| {
+        let mut suffix = vec![0; MessageId::SUFFIX_LENGTH];
+        suffix.fill_with(|| fastrand::alphanumeric() as u8);
+        suffix
+    };
+    let mut suffixes: Vec<_> = (0..count).map(random).collect();
+    suffixes.sort_unstable();
+    for suffix in suffixes {
+        invocation.arg(suffix);
+    }
+}
+
+fn receive(keys: &Keys, count: usize, take: Take) -> Invocation {
+    let mut invocation = RECEIVE.with_keys(keys.both());
+    invocation.arg(keys.units.name()).arg(count.to_string()).arg(match take {
+        Take::Hide => String::new(),
+        Take::HideFor(ms) => ms.to_string(),
+        Take::Pop => "pop".to_owned(),
+    });
+    invocation
+}
+
+pub(super) fn visibility(keys: &Keys, changes: &[Visibility]) -> Invocation {
+    let mut invocation = VISIBILITY.with_keys(keys.both());
+    invocation.arg(keys.units.name());
+    for change in changes {
+        push_visibility(&mut invocation, *change);
+    }
+    invocation
+}
+
+fn push_visibility(invocation: &mut Invocation, change: Visibility) {
+    invocation
+        .arg(change.id.as_str())
+        .arg(change.vt_ms.to_string())
+        .arg(fenced(change.fence))
+        .arg(if change.is_uncounted { "1" } else { "" });
+}
+
+pub(super) fn fenced(fence: Option<u64>) -> String {
+    fence.map(|count| count.to_string()).unwrap_or_default()
+}
+
+impl Group {
+    /// Hands each caller its part. Returns the messages that nobody takes any more and that are still in the queue.
+    pub(super) fn answer(self, result: Result<Value, CommandError>) -> Vec<super::Message> {
+        let result = result.map_err(Failure::Command).and_then(|value| match Failure::of(&value) {
+            Some(failure) => Err(failure),
+            None => Ok(value),
+        });
+        match (self.callers, result) {
+            (Callers::Each(replies), Err(failure)) => refuse(replies, &failure),
+            (Callers::Sharing(_, callers), Err(failure)) => {
+                refuse(callers.into_iter().map(|(_, reply)| reply), &failure);
+            }
+            (Callers::Each(replies), Ok(value)) => answer_each(replies, value),
+            (Callers::Sharing(take, callers), Ok(value)) => match Received::of(value) {
+                Some(received) => return share(take, callers, received),
+                None => refuse(callers.into_iter().map(|(_, reply)| reply), &Failure::unexpected()),
+            },
+        }
+        Vec::new()
+    }
+}
+
+fn refuse(replies: impl IntoIterator<Item = Reply>, failure: &Failure) {
+    for reply in replies {
+        let _ = reply.send(Err(failure.clone()));
+    }
+}
+
+fn answer_each(replies: Vec<Reply>, value: Value) {
+    let mut answers = reply::list(value).unwrap_or_default().into_iter();
+    for reply in replies {
+        let answer = match answers.next() {
+            Some(Value::Int(done)) => Ok(Answer::Done(done == 1)),
+            Some(Value::BulkString(id)) if id.is_empty() => Err(Failure::TooLong),
+            Some(Value::BulkString(id)) => {
+                MessageId::from_bytes(&id).map(Answer::Sent).ok_or_else(Failure::unexpected)
+            }
+            _ => Err(Failure::unexpected()),
+        };
+        // A caller that has gone does not want to know.
+        let _ = reply.send(answer);
+    }
+}
+
+fn share(take: Take, callers: Vec<(usize, Reply)>, received: Received) -> Vec<super::Message> {
+    let Received { mut messages, next_due } = received;
+    for (count, reply) in callers {
+        let rest = messages.split_off(count.min(messages.len()));
+        let part = Received { messages: std::mem::replace(&mut messages, rest), next_due };
+        if let Err(Ok(Answer::Received(mut part))) = reply.send(Ok(Answer::Received(part))) {
+            // It has gone while its messages were on the way: the next one gets them.
+            part.messages.append(&mut messages);
+            messages = part.messages;
+        }
+    }
+    if take == Take::Pop {
+        if !messages.is_empty() {
+            tracing::warn!(count = messages.len(), "messages were popped for callers that have gone");
+        }
+        return Vec::new();
+    }
+    messages
+}

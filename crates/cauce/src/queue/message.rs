@@ -1,0 +1,91 @@
+//! Messages as they are received.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use redis::Value;
+
+use super::name::MessageId;
+use crate::backend::reply;
+use crate::channel::Body;
+use crate::event::DecodeError;
+
+/// A message that was received or popped.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message {
+    /// Its id; deleting and changing its visibility name it by this.
+    pub id: MessageId,
+    /// What it says, in bytes. RSMQ's messages are UTF-8 text.
+    pub body: Vec<u8>,
+    /// How often it was received, this time included: `rc` in RSMQ.
+    pub receive_count: u64,
+    /// When it was received for the first time, by the server's clock: `fr` in RSMQ.
+    pub first_received: SystemTime,
+}
+
+impl Message {
+    /// When it was sent, by the server's clock.
+    #[must_use]
+    pub fn sent(&self) -> SystemTime {
+        self.id.sent()
+    }
+
+    /// The body as text; bytes that are not UTF-8 are replaced, as Node.js does.
+    #[must_use]
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+
+    /// The body as what it is meant to be: an [`Event`](crate::Event) as JSON, `String`, `Vec<u8>`.
+    ///
+    /// # Errors
+    /// If it is not that.
+    pub fn decode<B: Body>(&self) -> Result<B, DecodeError> {
+        B::from_body(self.body.clone())
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.id)
+            .field("body", &self.text())
+            .field("receive_count", &self.receive_count)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a receive found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Received {
+    pub(super) messages: Vec<Message>,
+    /// How long from now until the earliest message becomes visible that was not taken, if it is known.
+    pub(super) next_due: Option<Duration>,
+}
+
+impl Received {
+    /// Reads the reply of the script.
+    pub(super) fn of(reply: Value) -> Option<Self> {
+        let mut items = reply::list(reply)?.into_iter();
+        let now = reply::count(&items.next()?)?;
+        let _vt = items.next()?;
+        let due = items.next().and_then(reply::text)?;
+        // A score is a double: another program may have written a fraction.
+        let due = due
+            .parse::<f64>()
+            .ok()
+            .map(|due| Duration::from_millis((due.max(0.0) as u64).saturating_sub(now)));
+        let mut messages = Vec::with_capacity(items.len() / 4);
+        while let Some(id) = items.next() {
+            let id = MessageId::from_bytes(&reply::bytes(id)?);
+            let (body, count, first) = (items.next()?, items.next()?, items.next()?);
+            messages.push(Message {
+                id: id?,
+                body: reply::bytes(body)?,
+                receive_count: reply::count(&count)?,
+                first_received: UNIX_EPOCH + Duration::from_millis(reply::count(&first)?),
+            });
+        }
+        Some(Self { messages, next_due: due })
+    }
+}

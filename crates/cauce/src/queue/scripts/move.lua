@@ -1,0 +1,26 @@
+-- KEYS: messages and hash of the source, messages and hash of the target, registry. ARGV: units, id, the receive count that it must
+-- have or '', what is known of its death or '', name of the target if it is to be made or '', its vt and mark of the units, 1 =
+-- receipts are forgotten, realtime channel of the target or ''. Replies with 1, or 0 if the message is not there or was received by
+-- somebody else since.
+local id, fence = ARGV[2], ARGV[3]
+local found = call('HMGET', KEYS[2], id, id .. ':rc', id .. ':fr')
+if not found[1] or not call('ZSCORE', KEYS[1], id) or (fence ~= '' and fence ~= found[2]) then return 0 end
+local now = clock()
+local t = call('TIME')
+if ARGV[5] ~= '' and call('HSETNX', KEYS[4], 'vt', ARGV[6]) == 1 then
+  call('HSET', KEYS[4], 'delay', '0', 'maxsize', '-1', 'created', t[1], 'modified', t[1])
+  if ARGV[7] ~= '' then call('HSET', KEYS[4], 'units', ARGV[7]) end
+  call('SADD', KEYS[5], ARGV[5])
+end
+local q, problem = load(KEYS[4], ARGV[1], 'totalsent')
+if not q then return problem end
+call('ZREM', KEYS[1], id)
+call('HDEL', KEYS[2], id, id .. ':rc', id .. ':fr', id .. ':dead')
+call('ZADD', KEYS[3], now, id)
+call('HSET', KEYS[4], id, found[1], 'totalsent', q.field + 1)
+if ARGV[8] ~= '1' and found[2] then
+  call('HSET', KEYS[4], id .. ':rc', found[2], id .. ':fr', found[3] or now)
+end
+if ARGV[4] ~= '' then call('HSET', KEYS[4], id .. ':dead', ARGV[4]) end
+if ARGV[9] ~= '' then call('PUBLISH', ARGV[9], call('ZCARD', KEYS[3])) end
+return 1
