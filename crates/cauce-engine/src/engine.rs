@@ -17,6 +17,7 @@ use crate::outputs::{Outcome, Outputs, Position};
 use crate::pubsub::{ChannelKind, Subscriptions};
 use crate::random::Random;
 use crate::records::ReplayError;
+use crate::script::{ScriptWatch, Scripts};
 use crate::session::{Session, SessionId, SessionInfo};
 use crate::time::Timestamp;
 
@@ -127,6 +128,11 @@ impl Engine {
         self.core.gauges = gauges;
     }
 
+    /// Hands in who watches scripts that do not end. Without a watch nothing ends them.
+    pub fn set_script_watch(&mut self, watch: Box<dyn ScriptWatch>) {
+        self.core.scripts.watch.0 = Some(watch);
+    }
+
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -171,6 +177,7 @@ pub(crate) struct Core {
     pub(crate) position: Position,
     pub(crate) gauges: Gauges,
     pub(crate) stats: Stats,
+    pub(crate) scripts: Scripts,
     /// What SPOP and its like choose by.
     pub(crate) random: Random,
     pub(crate) started_at: Option<Timestamp>,
@@ -181,7 +188,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         let seed = settings.hash_seed;
         Self {
             databases: (0..settings.databases).map(|_| Database::new(seed)).collect(),
@@ -195,11 +202,17 @@ impl Core {
             position: Position::default(),
             gauges: Gauges::default(),
             stats: Stats::default(),
+            scripts: Scripts::default(),
             random: Random::new(seed),
             started_at: None,
             own_pushes: Vec::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// Whether commands that need memory are refused.
+    pub(crate) fn memory_is_full(&self) -> bool {
+        self.settings.maxmemory > 0 && self.gauges.memory_bytes > self.settings.maxmemory
     }
 
     pub(crate) fn session(&self, id: SessionId) -> &Session {

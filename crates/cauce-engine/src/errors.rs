@@ -1,6 +1,7 @@
 //! Every error that the engine can answer, with Redis's exact text: the one list of them.
 
 pub(crate) mod collections;
+pub(crate) mod script;
 pub(crate) mod stream;
 
 use std::borrow::Cow;

@@ -26,6 +26,31 @@ impl Random {
     }
 }
 
+/// The generator of POSIX's `lrand48`: what `math.random` in scripts follows, begun anew for every script.
+#[derive(Debug)]
+pub(crate) struct Rand48(u64);
+
+impl Default for Rand48 {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl Rand48 {
+    /// One more than the largest number, less one: what Redis divides by.
+    pub(crate) const MAX: u32 = 0x7fff_ffff;
+
+    pub(crate) fn new(seed: u32) -> Self {
+        Self((u64::from(seed) << 16) | 0x330e)
+    }
+
+    /// A number below 2^31.
+    pub(crate) fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(0x5_deec_e66d).wrapping_add(0xb) & 0xffff_ffff_ffff;
+        (self.0 >> 17) as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

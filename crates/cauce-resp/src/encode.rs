@@ -115,6 +115,46 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// Text of a format with a name of three bytes: `=…fmt:` in RESP3 (a longer name is cut, a shorter one filled
+    /// up), a bulk string in RESP2.
+    pub fn verbatim_as(&mut self, format: &[u8], text: &[u8]) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text),
+            Protocol::Resp3 => {
+                self.length(b'=', text.len() + 4);
+                let name = format.iter().copied().chain(std::iter::repeat(b' '));
+                self.buffer.extend(name.take(3));
+                self.buffer.push(b':');
+                self.buffer.extend_from_slice(text);
+                self.end_line();
+            }
+        }
+    }
+
+    /// A number of any length in decimal digits: `(digits` in RESP3, a bulk string in RESP2. Line breaks in it
+    /// become spaces.
+    pub fn big_number(&mut self, digits: &[u8]) {
+        let line = digits.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
+        match self.protocol {
+            Protocol::Resp2 => {
+                self.length(b'$', digits.len());
+                self.buffer.extend(line);
+                self.end_line();
+            }
+            Protocol::Resp3 => {
+                self.buffer.push(b'(');
+                self.buffer.extend(line);
+                self.end_line();
+            }
+        }
+    }
+
+    /// Corrects the header of an array that was written at `mark` and announced `before` elements.
+    pub fn correct_array(&mut self, mark: usize, before: usize, now: usize) {
+        let header = |len: usize| format!("*{len}\r\n").into_bytes();
+        self.buffer.splice(mark..mark + header(before).len(), header(now));
+    }
+
     /// A double: `,value` in RESP3, a bulk string in RESP2.
     pub fn double(&mut self, value: f64) {
         let text = format_double(value);
@@ -237,6 +277,18 @@ mod tests {
         check(|e| e.double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n");
         check(|e| e.boolean(true), ":1\r\n", "#t\r\n");
         check(|e| e.verbatim("ab"), "$2\r\nab\r\n", "=6\r\ntxt:ab\r\n");
+        check(|e| e.verbatim_as(b"mkdn", b"ab"), "$2\r\nab\r\n", "=6\r\nmkd:ab\r\n");
+        check(|e| e.big_number(b"12\n3"), "$4\r\n12 3\r\n", "(12 3\r\n");
+    }
+
+    #[test]
+    fn an_array_that_ends_early_is_corrected() {
+        let write = |e: &mut Encoder<'_>| {
+            e.array(10);
+            e.integer(1);
+            e.correct_array(0, 10, 1);
+        };
+        check(write, "*1\r\n:1\r\n", "*1\r\n:1\r\n");
     }
 
     #[test]

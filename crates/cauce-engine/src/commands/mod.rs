@@ -10,6 +10,7 @@ mod keys;
 mod numbers;
 mod pubsub;
 mod scan;
+mod scripting;
 mod server;
 mod set_algebra;
 mod sets;
@@ -17,6 +18,8 @@ mod sorted_set;
 mod stream;
 mod strings;
 mod transactions;
+
+pub(crate) use server::{REDIS_VERSION, REDIS_VERSION_NUMBER};
 
 use crate::command::CommandSpec;
 use crate::errors::{self, Error};
@@ -31,6 +34,7 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     introspection::COMMANDS,
     keys::COMMANDS,
     pubsub::COMMANDS,
+    scripting::COMMANDS,
     server::COMMANDS,
     set_algebra::COMMANDS,
     sets::COMMANDS,

@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 
 /// The Redis version whose behaviour this broker has.
 pub(crate) const REDIS_VERSION: &str = "7.2.4";
+/// The same as `0xMMmmpp`.
+pub(crate) const REDIS_VERSION_NUMBER: u32 = 0x0007_0204;
 
 const fn row(
     name: &'static str,

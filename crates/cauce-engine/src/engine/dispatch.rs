@@ -1,6 +1,6 @@
 //! From a request to the handler that runs it: the checks that every command passes.
 
-use cauce_resp::Encoder;
+use cauce_resp::{Encoder, Protocol};
 
 use super::Core;
 use crate::call::{Call, Effects, Flow};
@@ -78,7 +78,7 @@ impl Core {
     /// The checks in Redis's order: existence, arity, authentication, memory, subscriber mode, transaction.
     fn admit(&mut self, now: Timestamp, by: SessionId, args: &[&[u8]]) -> Result<Admitted, Error> {
         let spec = self.resolve(args)?;
-        let memory_full = self.settings.maxmemory > 0 && self.gauges.memory_bytes > self.settings.maxmemory;
+        let memory_full = self.memory_is_full();
         let queue_max = self.settings.transaction_commands_max;
         let session = self.session_mut(by);
         session.active_at = now;
@@ -155,8 +155,24 @@ impl Core {
         reply: &mut Vec<u8>,
         out: &mut Outputs,
     ) -> (Flow, Position) {
-        let session = self.session(by);
-        let (db, protocol) = (session.database, session.protocol);
+        let protocol = self.session(by).protocol;
+        self.call_in(spec, now, by, args, protocol, may_block, reply, out)
+    }
+
+    /// The same with the reply in a protocol that need not be the session's.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a call, handed on once")]
+    pub(crate) fn call_in(
+        &mut self,
+        spec: &'static CommandSpec,
+        now: Timestamp,
+        by: SessionId,
+        args: &[&[u8]],
+        protocol: Protocol,
+        may_block: bool,
+        reply: &mut Vec<u8>,
+        out: &mut Outputs,
+    ) -> (Flow, Position) {
+        let db = self.session(by).database;
         let mark = reply.len();
         let mut call = Call {
             now,

@@ -7,6 +7,7 @@
 //! - `keys`: strings, expiry, SCAN, RENAME
 //! - `pubsub`: channels, patterns, shard channels, keyspace events
 //! - `replay`: records rebuild the state
+//! - `scripts`: EVAL, EVALSHA, SCRIPT
 //! - `sets`: sets, alone and combined
 //! - `sorted_sets`: sorted sets and waiting for them
 //! - `streams`: streams, consumer groups, blocking reads
@@ -20,6 +21,7 @@ mod hashes;
 mod keys;
 mod pubsub;
 mod replay;
+mod scripts;
 mod sets;
 mod sorted_sets;
 mod streams;

@@ -46,7 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// The crates that do no input or output, with all that they may depend on.
 const PURE: &[(&str, &[&str])] = &[
     ("cauce-resp", &["itoa", "memchr"]),
-    ("cauce-engine", &["cauce-resp", "foldhash", "hashbrown", "itoa", "memchr", "sha2"]),
+    ("cauce-engine", &["cauce-resp", "foldhash", "hashbrown", "itoa", "memchr", "mlua", "sha1_smol", "sha2"]),
 ];
 
 /// What the pure crates may not say either.
