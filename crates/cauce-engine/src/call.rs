@@ -1,5 +1,7 @@
 //! What a command's handler works with: the state, its session, and where replies and effects go.
 
+use std::sync::Arc;
+
 use cauce_resp::{Encoder, Protocol};
 
 use crate::blocking::BlockRequest;
@@ -113,7 +115,7 @@ impl<'a> Call<'a> {
     /// The same, to change it; and the reply, which can be written at the same time.
     pub(crate) fn stream_mut(&mut self, slot: Slot) -> (&mut Stream, &mut Encoder<'a>) {
         match &mut self.core.database_mut(self.db).entry_mut(slot).object {
-            Object::Stream(stream) => (stream, &mut self.reply),
+            Object::Stream(stream) => (Arc::make_mut(stream), &mut self.reply),
             _ => unreachable!("the slot was found as a stream"),
         }
     }

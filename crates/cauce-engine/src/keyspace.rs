@@ -1,20 +1,21 @@
 //! Databases: keys, their values and when they expire.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::collections::{Hash, Named, Set, SortedSet, Table};
 use crate::outputs::Position;
 use crate::stream::Stream;
 use crate::time::Timestamp;
 
-/// What a key holds.
-#[derive(Debug)]
+/// What a key holds. A clone shares it until one of the two changes.
+#[derive(Debug, Clone)]
 pub(crate) enum Object {
     String(Vec<u8>),
-    Stream(Box<Stream>),
-    Hash(Box<Hash>),
-    Set(Box<Set>),
-    SortedSet(Box<SortedSet>),
+    Stream(Arc<Stream>),
+    Hash(Arc<Hash>),
+    Set(Arc<Set>),
+    SortedSet(Arc<SortedSet>),
 }
 
 impl Object {
@@ -48,7 +49,7 @@ macro_rules! collection {
             }
 
             fn into_object(self) -> Object {
-                Object::$type(Box::new(self))
+                Object::$type(Arc::new(self))
             }
 
             fn of(object: &Object) -> Option<&Self> {
@@ -56,7 +57,7 @@ macro_rules! collection {
             }
 
             fn of_mut(object: &mut Object) -> Option<&mut Self> {
-                if let Object::$type(own) = object { Some(own) } else { None }
+                if let Object::$type(own) = object { Some(Arc::make_mut(own)) } else { None }
             }
 
             fn size(&self) -> usize {
@@ -75,7 +76,7 @@ collection!(SortedSet);
 pub(crate) struct Slot(u32);
 
 /// A key with all that belongs to it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) key: Box<[u8]>,
     pub(crate) object: Object,

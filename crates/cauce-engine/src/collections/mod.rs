@@ -8,6 +8,7 @@ mod hash;
 mod order;
 mod replay;
 mod set;
+mod slab;
 mod sorted_set;
 mod table;
 

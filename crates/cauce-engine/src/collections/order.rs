@@ -1,7 +1,9 @@
 //! A sequence with ranks: a B+ tree whose nodes know how many items are below each child.
 //!
 //! It is told where to insert and what to remove by rank; where something belongs is found with
-//! [`Order::partition`]. All three take logarithmic time.
+//! [`Order::partition`]. All three take logarithmic time. Clones share nodes until one of them changes.
+
+use std::sync::Arc;
 
 /// Items per leaf at most.
 const LEAF_MAX: usize = 128;
@@ -32,7 +34,7 @@ struct Child {
     /// Items below; never 0.
     count: usize,
     first: Item,
-    node: Node,
+    node: Arc<Node>,
 }
 
 impl Order {
@@ -68,7 +70,7 @@ impl Order {
         if let Some(right) = self.root.insert(rank, item, appends) {
             let left = std::mem::replace(&mut self.root, Node::Inner(Vec::with_capacity(2)));
             let count = self.len - right.count;
-            self.root = Node::Inner(vec![Child { count, first: left.first(), node: left }, right]);
+            self.root = Node::Inner(vec![Child { count, first: left.first(), node: Arc::new(left) }, right]);
         }
     }
 
@@ -80,7 +82,7 @@ impl Order {
         if let Node::Inner(children) = &mut self.root
             && children.len() == 1
         {
-            self.root = children.pop().expect("it has one child").node;
+            self.root = Arc::unwrap_or_clone(children.pop().expect("it has one child").node);
         }
         item
     }
@@ -184,13 +186,13 @@ impl Node {
                     items.insert(rank, item);
                 }
                 let first = *right.first().expect("the right half is not empty");
-                Some(Child { count: right.len(), first, node: Self::Leaf(right) })
+                Some(Child { count: right.len(), first, node: Arc::new(Self::Leaf(right)) })
             }
             Self::Inner(children) => {
                 let (at, inside) = child_of(children, rank, true);
                 let child = children.get_mut(at).expect("the child was just found");
                 child.count += 1;
-                let split = child.node.insert(inside, item, appends);
+                let split = Arc::make_mut(&mut child.node).insert(inside, item, appends);
                 if inside == 0 {
                     child.first = item;
                 }
@@ -203,7 +205,7 @@ impl Node {
                 let right = children.split_off(if appends { INNER_MAX } else { INNER_MAX / 2 });
                 let count = right.iter().map(|child| child.count).sum();
                 let first = right.first().expect("the right half is not empty").first;
-                Some(Child { count, first, node: Self::Inner(right) })
+                Some(Child { count, first, node: Arc::new(Self::Inner(right)) })
             }
         }
     }
@@ -215,7 +217,7 @@ impl Node {
         };
         let (at, inside) = child_of(children, rank, false);
         let child = children.get_mut(at).expect("the child was just found");
-        let item = child.node.remove(inside);
+        let item = Arc::make_mut(&mut child.node).remove(inside);
         child.count -= 1;
         if child.count == 0 {
             children.remove(at);
@@ -236,7 +238,7 @@ fn merge_around(children: &mut Vec<Child>, at: usize) {
     let left = at.saturating_sub(1);
     let Some([a, b]) = children.get_mut(left..left + 2) else { return };
     let joined = a.node.len() + b.node.len();
-    match (&mut a.node, &mut b.node) {
+    match (Arc::make_mut(&mut a.node), Arc::make_mut(&mut b.node)) {
         (Node::Leaf(a), Node::Leaf(b)) if joined <= LEAF_MAX / 2 => a.append(b),
         (Node::Inner(a), Node::Inner(b)) if joined <= INNER_MAX / 2 => a.append(b),
         _ => return,

@@ -1,7 +1,9 @@
 //! Effects back into collections, and collections into canonical bytes.
 
+use std::sync::Arc;
+
 use super::{Hash, Set, SortedSet};
-use crate::keyspace::Object;
+use crate::keyspace::{Collection, Object};
 use crate::records::{CollectionEffect, ReplayError, Writer};
 
 const NO_ELEMENT: ReplayError = ReplayError::Contradiction("no such field or member");
@@ -11,9 +13,9 @@ impl Object {
     /// The empty collection that an effect adds to; `None` if it needs one that is there.
     pub(crate) fn for_effect(effect: &CollectionEffect<'_>, seed: u64) -> Option<Self> {
         match effect {
-            CollectionEffect::HashSet { .. } => Some(Self::Hash(Box::new(Hash::new(seed)))),
-            CollectionEffect::SetAdd { .. } => Some(Self::Set(Box::new(Set::new(seed)))),
-            CollectionEffect::SortedSetPut { .. } => Some(Self::SortedSet(Box::new(SortedSet::new(seed)))),
+            CollectionEffect::HashSet { .. } => Some(Hash::new(seed).into_object()),
+            CollectionEffect::SetAdd { .. } => Some(Set::new(seed).into_object()),
+            CollectionEffect::SortedSetPut { .. } => Some(SortedSet::new(seed).into_object()),
             CollectionEffect::HashDelete { .. }
             | CollectionEffect::SetRemove { .. }
             | CollectionEffect::SortedSetRemove { .. } => None,
@@ -24,6 +26,7 @@ impl Object {
     pub(crate) fn replay(&mut self, effect: &CollectionEffect<'_>) -> Result<(), ReplayError> {
         match (self, effect) {
             (Self::Hash(hash), CollectionEffect::HashSet { pairs }) => {
+                let hash = Arc::make_mut(hash);
                 let (pairs, rest) = pairs.as_chunks::<2>();
                 for &[name, value] in pairs {
                     hash.set(name, value);
@@ -31,18 +34,22 @@ impl Object {
                 if rest.is_empty() { Ok(()) } else { Err(ReplayError::Malformed) }
             }
             (Self::Hash(hash), CollectionEffect::HashDelete { fields }) => {
+                let hash = Arc::make_mut(hash);
                 removed(fields.iter().all(|field| hash.delete(field)))
             }
             (Self::Set(set), CollectionEffect::SetAdd { members }) => {
+                let set = Arc::make_mut(set);
                 for member in members.iter() {
                     set.add(member);
                 }
                 Ok(())
             }
             (Self::Set(set), CollectionEffect::SetRemove { members }) => {
+                let set = Arc::make_mut(set);
                 removed(members.iter().all(|member| set.remove(member)))
             }
             (Self::SortedSet(set), CollectionEffect::SortedSetPut { scored }) => {
+                let set = Arc::make_mut(set);
                 for &(score, member) in scored.iter() {
                     if score.is_nan() {
                         return Err(ReplayError::Malformed);
@@ -52,6 +59,7 @@ impl Object {
                 Ok(())
             }
             (Self::SortedSet(set), CollectionEffect::SortedSetRemove { members }) => {
+                let set = Arc::make_mut(set);
                 removed(members.iter().all(|member| set.remove(member)))
             }
             _ => Err(WRONG_TYPE),

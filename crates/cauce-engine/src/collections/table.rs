@@ -1,19 +1,21 @@
 //! Things found by name: a slab, so that they have a place, with a hash index.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
+use super::slab::{self, Slab};
 use crate::random::Random;
 
 /// What a [`Table`] holds: anything with a name that does not change.
-pub(crate) trait Named {
+pub(crate) trait Named: Clone {
     fn name(&self) -> &[u8];
 }
 
 /// A packed table holds this many at most (Redis: `hash-max-listpack-entries` and its like).
-pub(crate) const PACKED_MAX: usize = 128;
+pub(crate) const PACKED_MAX: usize = slab::PAGE_PLACES;
 
 /// Probes for a random element before the next one in line is taken.
 const PROBES_MAX: usize = 100;
@@ -24,13 +26,15 @@ const PROBES_MAX: usize = 100;
 /// during the whole scan is returned exactly once. A *packed* table is one that has always been small: without
 /// index, without holes, in the order of insertion, and scanned in one go. It becomes placed when it grows, and
 /// stays so.
+///
+/// Clones share what they hold, page by page, until one of them changes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<E> {
-    slab: Vec<Option<E>>,
+    slab: Slab<E>,
     /// Places that were free when they were put here; they may be used or beyond the slab's end by now.
     free: Vec<u32>,
     /// Unused while packed.
-    index: HashTable<u32>,
+    index: Arc<HashTable<u32>>,
     hasher: FixedState,
     packed: bool,
 }
@@ -39,7 +43,7 @@ impl<E: Named> Table<E> {
     /// An empty table that never moves what it holds.
     pub(crate) fn placed(seed: u64) -> Self {
         let hasher = FixedState::with_seed(seed);
-        Self { slab: Vec::new(), free: Vec::new(), index: HashTable::new(), hasher, packed: false }
+        Self { slab: Slab::default(), free: Vec::new(), index: Arc::default(), hasher, packed: false }
     }
 
     /// An empty table that is packed while it is small.
@@ -48,14 +52,13 @@ impl<E: Named> Table<E> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        if self.packed { self.slab.len() } else { self.index.len() }
+        if self.packed { self.slab.len() as usize } else { self.index.len() }
     }
 
     /// Where a name is.
     pub(crate) fn find(&self, name: &[u8]) -> Option<u32> {
         if self.packed {
-            let named = |element: &Option<E>| element.as_ref().is_some_and(|e| e.name() == name);
-            return self.slab.iter().position(named).map(|at| at as u32);
+            return self.slab.iter().find(|(_, element)| element.name() == name).map(|(at, _)| at);
         }
         let named = |&at: &u32| self.element(at).is_some_and(|element| element.name() == name);
         self.index.find(self.hasher.hash_one(name), named).copied()
@@ -68,19 +71,22 @@ impl<E: Named> Table<E> {
 
     /// The same, to change anything but its name.
     pub(crate) fn get_mut(&mut self, at: u32) -> &mut E {
-        let element = self.slab.get_mut(at as usize).and_then(Option::as_mut);
-        element.expect("a place is used while its element exists")
+        self.slab.get_mut(at).expect("a place is used while its element exists")
     }
 
     /// Adds an element whose name is not there.
     pub(crate) fn insert(&mut self, element: E) -> u32 {
         debug_assert!(self.find(element.name()).is_none(), "a name is inserted once");
-        if self.packed && self.slab.len() == PACKED_MAX {
+        if self.packed && self.slab.len() as usize == PACKED_MAX {
             self.place();
         }
         let hash = self.hasher.hash_one(element.name());
         let at = self.free_place();
-        *self.slab.get_mut(at as usize).expect("the place was just made or free") = Some(element);
+        match at {
+            Some(at) => self.slab.fill(at, element),
+            None => self.slab.push(element),
+        }
+        let at = at.unwrap_or(self.slab.len() - 1);
         if !self.packed {
             self.add_to_index(hash, at);
         }
@@ -90,27 +96,28 @@ impl<E: Named> Table<E> {
     /// Takes an element out. In a packed table, those behind it move up.
     pub(crate) fn remove(&mut self, at: u32) -> E {
         if self.packed {
-            return self.slab.remove(at as usize).expect("a packed table has no holes");
+            return self.slab.shift_out(at).expect("a packed table has no holes");
         }
         let hash = self.hasher.hash_one(self.get(at).name());
-        if let Ok(found) = self.index.find_entry(hash, |&other| other == at) {
+        if let Ok(found) = Arc::make_mut(&mut self.index).find_entry(hash, |&other| other == at) {
             found.remove();
         }
-        let element = self.slab.get_mut(at as usize).and_then(Option::take);
+        let element = self.slab.take(at);
         self.free.push(at);
-        self.trim();
+        if self.slab.len() == 0 {
+            self.free.clear();
+        }
         element.expect("a place is used while its element exists")
     }
 
     /// The places in use from `cursor` on with what they hold, in order.
     pub(crate) fn scan(&self, cursor: usize) -> impl Iterator<Item = (u32, &E)> {
-        let places = self.slab.iter().enumerate().skip(cursor);
-        places.filter_map(|(at, element)| element.as_ref().map(|element| (at as u32, element)))
+        self.slab.iter_from(cursor)
     }
 
     /// Everything, in the order of places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
-        self.slab.iter().flatten()
+        self.slab.iter().map(|(_, element)| element)
     }
 
     /// Everything, by name.
@@ -127,7 +134,7 @@ impl<E: Named> Table<E> {
         }
         let mut at = 0;
         for _ in 0..PROBES_MAX {
-            at = random.below(self.slab.len());
+            at = random.below(self.slab.len() as usize);
             if self.element(at as u32).is_some() {
                 return Some(at as u32);
             }
@@ -138,39 +145,28 @@ impl<E: Named> Table<E> {
 
     /// Removes everything and gives its memory back.
     pub(crate) fn clear(&mut self) {
-        self.slab = Vec::new();
+        self.slab = Slab::default();
         self.free = Vec::new();
-        self.index = HashTable::new();
+        self.index = Arc::default();
     }
 
     fn element(&self, at: u32) -> Option<&E> {
-        self.slab.get(at as usize).and_then(Option::as_ref)
+        self.slab.get(at)
     }
 
-    fn free_place(&mut self) -> u32 {
+    fn free_place(&mut self) -> Option<u32> {
         while let Some(at) = self.free.pop() {
-            if matches!(self.slab.get(at as usize), Some(None)) {
-                return at;
+            if at < self.slab.len() && self.slab.get(at).is_none() {
+                return Some(at);
             }
         }
-        self.slab.push(None);
-        u32::try_from(self.slab.len() - 1).expect("a table holds fewer than 2^32 elements")
-    }
-
-    /// Free places at the end go, so that walking a table that has shrunk costs no more than it must.
-    fn trim(&mut self) {
-        while let Some(None) = self.slab.last() {
-            self.slab.pop();
-        }
-        if self.slab.is_empty() {
-            self.free.clear();
-        }
+        None
     }
 
     /// Makes a packed table a placed one.
     fn place(&mut self) {
         self.packed = false;
-        for at in 0..self.slab.len() as u32 {
+        for at in 0..self.slab.len() {
             let hash = self.hasher.hash_one(self.get(at).name());
             self.add_to_index(hash, at);
         }
@@ -178,8 +174,8 @@ impl<E: Named> Table<E> {
 
     fn add_to_index(&mut self, hash: u64, at: u32) {
         let (slab, hasher) = (&self.slab, &self.hasher);
-        let name = |at: u32| slab.get(at as usize).and_then(Option::as_ref).map_or(&[][..], E::name);
-        self.index.insert_unique(hash, at, |&at| hasher.hash_one(name(at)));
+        let name = |at: u32| slab.get(at).map_or(&[][..], E::name);
+        Arc::make_mut(&mut self.index).insert_unique(hash, at, |&at| hasher.hash_one(name(at)));
     }
 }
 

@@ -63,7 +63,7 @@ impl Core {
                 effects: Effects { out, after: Position::default() },
             };
             let Object::Stream(stream) = call.object_mut(slot) else { continue };
-            let Some(table) = stream.idempotency_mut() else { continue };
+            let Some(table) = std::sync::Arc::make_mut(stream).idempotency_mut() else { continue };
             let due = table.next_forgotten_ms().is_some_and(|at| at <= now.millis());
             if let Some(until_ms) = table.forgotten_at(now.millis()).filter(|_| due) {
                 table.forget(until_ms);

@@ -1,5 +1,7 @@
 //! Records back into state, and state into canonical bytes.
 
+use std::sync::Arc;
+
 use super::Core;
 use crate::keyspace::{Database, Entry, Object};
 use crate::records::{Effect, ReplayError, StreamEffect, Writer};
@@ -89,12 +91,12 @@ impl Database {
                 let slot = match (self.slot(key), effect) {
                     (Some(slot), _) => slot,
                     (None, StreamEffect::Create | StreamEffect::Append { .. }) => {
-                        self.insert(key, Object::Stream(Box::default()))
+                        self.insert(key, Object::Stream(Arc::default()))
                     }
                     (None, _) => return Err(ReplayError::Contradiction("no such key")),
                 };
                 match &mut self.entry_mut(slot).object {
-                    Object::Stream(stream) => stream.replay(effect, limits)?,
+                    Object::Stream(stream) => Arc::make_mut(stream).replay(effect, limits)?,
                     _ => return Err(ReplayError::Contradiction("the key holds no stream")),
                 }
             }

@@ -24,6 +24,8 @@
 //! The master is there twice: as the pattern, and as the first entry, where it costs four bytes. Its pattern
 //! stays when the entry itself is deleted.
 
+use std::sync::Arc;
+
 use super::StreamId;
 use super::entry::{BITMAP_FIELDS, Entry, bitmap_len};
 use super::varint::{self, push_string, read_string, string_len};
@@ -70,7 +72,7 @@ impl<'f, I: Iterator<Item = (&'f [u8], &'f [u8])> + Clone> FieldPairs<'f> for I 
 /// change it, and those are kept beside the bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Block {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// One bit per entry, set when it is deleted; words that were never needed are not there.
     deleted: Vec<u64>,
     /// The id of the master entry.
@@ -85,7 +87,46 @@ pub(super) struct Block {
     entries: u32,
     /// Entries that are not deleted.
     live: u32,
-    sealed: bool,
+}
+
+/// The encoded entries of a block.
+#[derive(Debug, Clone)]
+enum Bytes {
+    /// Grows at its end.
+    Open(Vec<u8>),
+    /// Never changes again: clones share it.
+    Sealed(Arc<[u8]>),
+}
+
+impl Bytes {
+    /// To be appended to. A sealed block is not.
+    fn open(&mut self) -> &mut Vec<u8> {
+        match self {
+            Self::Open(bytes) => bytes,
+            Self::Sealed(_) => unreachable!("nothing is added to a sealed block"),
+        }
+    }
+
+    fn seal(&mut self) {
+        if let Self::Open(bytes) = self {
+            *self = Self::Sealed(bytes.as_slice().into());
+        }
+    }
+
+    fn is_sealed(&self) -> bool {
+        matches!(self, Self::Sealed(_))
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Open(bytes) => bytes,
+            Self::Sealed(bytes) => bytes,
+        }
+    }
 }
 
 /// A place in a block where an entry begins, or its end.
@@ -122,7 +163,7 @@ impl Block {
         push_fields(&mut bytes, fields.clone().count() as u64, fields.clone());
         let head = Position { offset: offset(bytes.len()), index: 0 };
         let mut block = Self {
-            bytes,
+            bytes: Bytes::Open(bytes),
             deleted: Vec::new(),
             first_id: id,
             last_id: id,
@@ -130,7 +171,6 @@ impl Block {
             serial,
             entries: 0,
             live: 0,
-            sealed: false,
         };
         block.push(id, fields);
         block
@@ -145,9 +185,8 @@ impl Block {
 
     /// Seals the block if it is full under `limits`.
     pub(super) fn seal_if_full(&mut self, limits: BlockLimits) {
-        if !self.sealed && (self.entries >= limits.entries() || self.bytes.len() >= limits.bytes()) {
-            self.sealed = true;
-            self.bytes.shrink_to_fit();
+        if self.entries >= limits.entries() || self.bytes.len() >= limits.bytes() {
+            self.bytes.seal();
         }
     }
 
@@ -172,7 +211,7 @@ impl Block {
 
     /// Whether an entry with this id can be added at the end.
     pub(super) fn accepts(&self, id: StreamId) -> bool {
-        !self.sealed && id > self.last_id && id.ms - self.first_id.ms < SPAN_MS_MAX
+        !self.bytes.is_sealed() && id > self.last_id && id.ms - self.first_id.ms < SPAN_MS_MAX
     }
 
     pub(super) fn serial(&self) -> u64 {
@@ -281,27 +320,18 @@ impl Block {
         let seq = if id.ms == self.first_id.ms { id.seq - self.first_id.seq } else { id.seq };
         let len = varint::len(time) + varint::len(seq) + body_len;
         let whole = varint::len(len as u64) + len;
-        self.bytes.reserve(whole);
-        varint::push(&mut self.bytes, len as u64);
-        varint::push(&mut self.bytes, time);
-        varint::push(&mut self.bytes, seq);
+        let bytes = self.bytes.open();
+        bytes.reserve(whole);
+        varint::push(bytes, len as u64);
+        varint::push(bytes, time);
+        varint::push(bytes, seq);
         match plan {
-            Plan::Shared { differs, .. } => self.push_differing(differs, fields),
-            Plan::Own { fields: count, .. } => push_fields(&mut self.bytes, count, fields),
+            Plan::Shared { differs, .. } => push_differing(bytes, differs, fields),
+            Plan::Own { fields: count, .. } => push_fields(bytes, count, fields),
         }
         assert_eq!(self.bytes.len(), start + whole, "an entry is as long as it says");
         self.entries += 1;
         self.live += 1;
-    }
-
-    fn push_differing<'f>(&mut self, differs: u64, fields: impl FieldPairs<'f>) {
-        let count = varint::read(&self.bytes, &mut { MASTER_FIELDS });
-        self.bytes.extend_from_slice(&differs.to_le_bytes()[..bitmap_len(count)]);
-        for (index, (_, value)) in fields.enumerate() {
-            if index >= BITMAP_FIELDS || differs >> index & 1 == 1 {
-                push_string(&mut self.bytes, value);
-            }
-        }
     }
 
     /// Compares the fields with the master's.
@@ -392,6 +422,17 @@ fn offset(at: usize) -> u32 {
 
 fn bit_of(index: u32) -> (usize, u64) {
     ((index / 64) as usize, 1 << (index % 64))
+}
+
+/// Appends the values that differ from the master's, which `bytes` begins with.
+fn push_differing<'f>(bytes: &mut Vec<u8>, differs: u64, fields: impl FieldPairs<'f>) {
+    let count = varint::read(bytes, &mut { MASTER_FIELDS });
+    bytes.extend_from_slice(&differs.to_le_bytes()[..bitmap_len(count)]);
+    for (index, (_, value)) in fields.enumerate() {
+        if index >= BITMAP_FIELDS || differs >> index & 1 == 1 {
+            push_string(bytes, value);
+        }
+    }
 }
 
 fn push_fields<'f>(bytes: &mut Vec<u8>, count: u64, fields: impl FieldPairs<'f>) {

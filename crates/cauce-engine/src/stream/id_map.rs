@@ -1,6 +1,7 @@
 //! An ordered map from entry ids, made for pending entries lists.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::StreamId;
 
@@ -14,6 +15,8 @@ const JOIN_MAX: usize = CHUNK_MAX / 2;
 /// A queue of sorted arrays. Ids are mostly added in ascending order and removed in about the same order: adding at
 /// the end leaves full arrays behind, removing at the front moves nothing, and neither allocates but once per
 /// array. Everywhere else a change moves a part of one array.
+///
+/// Clones share the arrays until one of them changes: cloning costs one step per array.
 #[derive(Debug, Clone)]
 pub struct IdMap<V> {
     /// In ascending order; none is empty.
@@ -21,7 +24,20 @@ pub struct IdMap<V> {
     len: usize,
     /// The arrays of the chunk that was emptied last, for the next one: a list that is filled and emptied all
     /// the time allocates nothing.
-    spare: Option<(Vec<StreamId>, Vec<V>)>,
+    spare: Option<Arc<Arrays<V>>>,
+}
+
+/// The ids of a chunk and beside them their values.
+#[derive(Debug, Clone)]
+struct Arrays<V> {
+    ids: Vec<StreamId>,
+    values: Vec<V>,
+}
+
+impl<V> Default for Arrays<V> {
+    fn default() -> Self {
+        Self { ids: Vec::new(), values: Vec::new() }
+    }
 }
 
 /// A sorted array whose front can be taken off.
@@ -32,8 +48,7 @@ struct Chunk<V> {
     last: StreamId,
     /// How many of the ids and values at the front are gone.
     start: usize,
-    ids: Vec<StreamId>,
-    values: Vec<V>,
+    arrays: Arc<Arrays<V>>,
 }
 
 impl<V> Default for IdMap<V> {
@@ -73,7 +88,7 @@ impl<V: Copy> IdMap<V> {
         let value = chunk.remove(id)?;
         self.len -= 1;
         if chunk.is_empty() {
-            self.spare = self.chunks.remove(index).map(Chunk::into_arrays);
+            self.spare = self.chunks.remove(index).and_then(Chunk::into_spare);
         } else if chunk.len() <= JOIN_MAX {
             self.join(index);
         }
@@ -183,21 +198,32 @@ impl<V: Copy> IdMap<V> {
 }
 
 impl<V: Copy> Chunk<V> {
-    fn new(id: StreamId, value: V, (mut ids, mut values): (Vec<StreamId>, Vec<V>)) -> Self {
-        assert!(ids.is_empty() && values.is_empty());
-        ids.push(id);
-        values.push(value);
-        Self { first: id, last: id, start: 0, ids, values }
+    fn new(id: StreamId, value: V, mut arrays: Arc<Arrays<V>>) -> Self {
+        let own = Arc::make_mut(&mut arrays);
+        assert!(own.ids.is_empty() && own.values.is_empty());
+        own.ids.push(id);
+        own.values.push(value);
+        Self { first: id, last: id, start: 0, arrays }
     }
 
-    fn into_arrays(mut self) -> (Vec<StreamId>, Vec<V>) {
-        self.ids.clear();
-        self.values.clear();
-        (self.ids, self.values)
+    /// The emptied arrays, if no clone of the map has them too.
+    fn into_spare(mut self) -> Option<Arc<Arrays<V>>> {
+        let own = Arc::get_mut(&mut self.arrays)?;
+        own.ids.clear();
+        own.values.clear();
+        Some(self.arrays)
+    }
+
+    fn ids(&self) -> &[StreamId] {
+        &self.arrays.ids[self.start..]
+    }
+
+    fn values(&self) -> &[V] {
+        &self.arrays.values[self.start..]
     }
 
     fn len(&self) -> usize {
-        self.ids.len() - self.start
+        self.arrays.ids.len() - self.start
     }
 
     fn is_empty(&self) -> bool {
@@ -205,11 +231,11 @@ impl<V: Copy> Chunk<V> {
     }
 
     fn is_full(&self) -> bool {
-        self.ids.len() == CHUNK_MAX
+        self.arrays.ids.len() == CHUNK_MAX
     }
 
     fn lower_bound(&self, id: StreamId) -> usize {
-        self.ids[self.start..].partition_point(|&other| other < id)
+        self.ids().partition_point(|&other| other < id)
     }
 
     /// Where `id` is in the arrays.
@@ -217,25 +243,26 @@ impl<V: Copy> Chunk<V> {
         if id == self.first {
             return Some(self.start);
         }
-        self.ids[self.start..].binary_search(&id).ok().map(|at| self.start + at)
+        self.ids().binary_search(&id).ok().map(|at| self.start + at)
     }
 
     fn get(&self, id: StreamId) -> Option<&V> {
-        self.find(id).map(|at| &self.values[at])
+        self.find(id).map(|at| &self.arrays.values[at])
     }
 
     fn get_mut(&mut self, id: StreamId) -> Option<&mut V> {
-        self.find(id).map(|at| &mut self.values[at])
+        self.find(id).map(|at| &mut Arc::make_mut(&mut self.arrays).values[at])
     }
 
     fn iter(&self) -> impl Iterator<Item = (StreamId, V)> {
-        self.ids[self.start..].iter().copied().zip(self.values[self.start..].iter().copied())
+        self.ids().iter().copied().zip(self.values().iter().copied())
     }
 
     fn push(&mut self, id: StreamId, value: V) {
         assert!(id > self.last && !self.is_full());
-        self.ids.push(id);
-        self.values.push(value);
+        let own = Arc::make_mut(&mut self.arrays);
+        own.ids.push(id);
+        own.values.push(value);
         self.last = id;
     }
 
@@ -243,19 +270,21 @@ impl<V: Copy> Chunk<V> {
     fn insert(&mut self, id: StreamId, value: V) {
         assert!(!self.is_full());
         let at = self.start + self.lower_bound(id);
-        self.ids.insert(at, id);
-        self.values.insert(at, value);
+        let own = Arc::make_mut(&mut self.arrays);
+        own.ids.insert(at, id);
+        own.values.insert(at, value);
         self.refresh_ends();
     }
 
     fn remove(&mut self, id: StreamId) -> Option<V> {
         let at = self.find(id)?;
-        let value = self.values[at];
+        let value = self.arrays.values[at];
         if at == self.start {
             self.start += 1;
         } else {
-            self.ids.remove(at);
-            self.values.remove(at);
+            let own = Arc::make_mut(&mut self.arrays);
+            own.ids.remove(at);
+            own.values.remove(at);
         }
         if !self.is_empty() {
             self.refresh_ends();
@@ -266,10 +295,12 @@ impl<V: Copy> Chunk<V> {
     /// Takes off the upper half.
     fn split(&mut self) -> Self {
         assert!(self.is_full() && self.start == 0);
-        let middle = self.ids.len() / 2;
-        let (ids, values) = (self.ids.split_off(middle), self.values.split_off(middle));
+        let own = Arc::make_mut(&mut self.arrays);
+        let middle = own.ids.len() / 2;
+        let (ids, values) = (own.ids.split_off(middle), own.values.split_off(middle));
         self.refresh_ends();
-        let mut upper = Self { first: self.first, last: self.last, start: 0, ids, values };
+        let arrays = Arc::new(Arrays { ids, values });
+        let mut upper = Self { first: self.first, last: self.last, start: 0, arrays };
         upper.refresh_ends();
         upper
     }
@@ -278,21 +309,23 @@ impl<V: Copy> Chunk<V> {
     fn append(&mut self, right: &Self) {
         assert!(self.last < right.first);
         self.drop_front();
-        self.ids.extend_from_slice(&right.ids[right.start..]);
-        self.values.extend_from_slice(&right.values[right.start..]);
+        let own = Arc::make_mut(&mut self.arrays);
+        own.ids.extend_from_slice(right.ids());
+        own.values.extend_from_slice(right.values());
         self.refresh_ends();
     }
 
     fn drop_front(&mut self) {
-        self.ids.drain(..self.start);
-        self.values.drain(..self.start);
+        let own = Arc::make_mut(&mut self.arrays);
+        own.ids.drain(..self.start);
+        own.values.drain(..self.start);
         self.start = 0;
     }
 
     fn refresh_ends(&mut self) {
-        self.first = self.ids[self.start];
-        self.last = *self.ids.last().expect("a chunk in the queue has ids");
-        debug_assert!(self.ids[self.start..].is_sorted());
+        self.first = self.arrays.ids[self.start];
+        self.last = *self.arrays.ids.last().expect("a chunk in the queue has ids");
+        debug_assert!(self.ids().is_sorted());
     }
 }
 
@@ -314,7 +347,7 @@ mod tests {
         assert_eq!(map.first(), model.first_key_value().map(|(&id, _)| id));
         assert_eq!(map.last(), model.last_key_value().map(|(&id, _)| id));
         assert!(map.chunks.iter().all(|chunk| (1..=CHUNK_MAX).contains(&chunk.len())));
-        assert!(map.chunks.iter().all(|chunk| chunk.ids.len() == chunk.values.len()));
+        assert!(map.chunks.iter().all(|chunk| chunk.ids().len() == chunk.values().len()));
     }
 
     #[test]
@@ -343,6 +376,20 @@ mod tests {
             model.insert(id(seq), 2);
         }
         assert_same(&map, &model);
+    }
+
+    #[test]
+    fn clones_do_not_see_each_others_changes() {
+        let mut map: IdMap<u32> = IdMap::new();
+        (0..1000).for_each(|seq| assert_eq!(map.insert(id(seq), 1), None));
+        let before = map.clone();
+        for seq in (0..1000).step_by(3) {
+            map.remove(id(seq));
+        }
+        *map.get_mut(id(1)).expect("it is there") = 2;
+        map.insert(id(1000), 1);
+        assert!(before.iter().eq((0..1000).map(|seq| (id(seq), 1))));
+        assert_eq!((map.len(), map.get(id(1))), (667, Some(&2)));
     }
 
     #[derive(Debug, Clone)]

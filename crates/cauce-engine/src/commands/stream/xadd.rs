@@ -64,7 +64,7 @@ fn xadd(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     if fields.iter().map(|field| field.len()).sum::<usize>() > ENTRY_BYTES_MAX {
         return Err(texts::ENTRY_TOO_LARGE);
     }
-    let slot = found.unwrap_or_else(|| call.insert(key, Object::Stream(Box::default())));
+    let slot = found.unwrap_or_else(|| call.insert(key, Object::Stream(std::sync::Arc::default())));
     let limits = call.core.settings.block_limits();
     let (stream, reply) = call.stream_mut(slot);
     stream.entries_mut().append(id, pairs.iter().map(|&[name, value]| (name, value)), limits);

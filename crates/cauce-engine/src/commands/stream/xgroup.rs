@@ -109,7 +109,7 @@ fn create(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     at_most(args, 8)?;
     let last_delivered_id = cursor(arg(args, 4), found.map(|slot| call.stream(slot)))?;
     let slot = found.unwrap_or_else(|| {
-        let slot = call.insert(key, Object::Stream(Box::default()));
+        let slot = call.insert(key, Object::Stream(std::sync::Arc::default()));
         call.record(slot, &Effect::Stream(StreamEffect::Create));
         slot
     });
