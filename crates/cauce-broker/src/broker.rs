@@ -252,10 +252,15 @@ impl Shared {
     }
 
     fn log_records(&self, out: &Outputs) {
-        let mut records = out.records.iter();
-        for len in out.records.unit_lens() {
-            self.log.append(&mut records.by_ref().take(len));
+        if out.records.is_empty() {
+            return;
         }
+        self.log.append(&mut |batch| {
+            let mut records = out.records.iter();
+            for len in out.records.unit_lens() {
+                batch.unit(len, records.by_ref().take(len));
+            }
+        });
     }
 
     /// Queues what others get. Under the lock, so that everyone sees the engine's order.

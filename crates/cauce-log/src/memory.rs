@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::{DurableListener, Log};
+use crate::{Batch, Log, LogListener, LogState};
 
 /// A log in memory. It counts records and drops them.
 ///
@@ -15,7 +15,7 @@ pub struct MemoryLog {
     appended: AtomicU64,
     released: AtomicU64,
     holding: AtomicBool,
-    listener: Mutex<Option<DurableListener>>,
+    listener: Mutex<Option<LogListener>>,
 }
 
 impl MemoryLog {
@@ -47,15 +47,25 @@ impl MemoryLog {
 }
 
 impl Log for MemoryLog {
-    fn append(&self, unit: &mut dyn Iterator<Item = &[u8]>) {
-        self.appended.fetch_add(unit.count() as u64, Ordering::SeqCst);
+    fn append(&self, fill: &mut dyn FnMut(&mut Batch)) {
+        let mut batch = Batch::default();
+        fill(&mut batch);
+        self.appended.fetch_add(batch.records(), Ordering::SeqCst);
     }
 
     fn durable(&self) -> u64 {
         if self.holding.load(Ordering::SeqCst) { self.released.load(Ordering::SeqCst) } else { u64::MAX }
     }
 
-    fn listen(&self, listener: DurableListener) {
+    fn state(&self) -> LogState {
+        LogState {
+            appended: self.appended(),
+            synced: self.durable().min(self.appended()),
+            ..LogState::default()
+        }
+    }
+
+    fn listen(&self, listener: LogListener) {
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
     }
 }
@@ -76,11 +86,11 @@ mod tests {
     #[test]
     fn a_held_log_is_safe_as_far_as_it_was_released() {
         let log = MemoryLog::new();
-        log.append(&mut [&b"a"[..], b"b"].into_iter());
+        log.append(&mut |batch| batch.unit(2, [&b"a"[..], b"b"]));
         assert_eq!(log.durable(), u64::MAX);
         log.hold();
         assert_eq!((log.appended(), log.durable()), (2, 2));
-        log.append(&mut [&b"c"[..]].into_iter());
+        log.append(&mut |batch| batch.unit(1, [&b"c"[..]]));
         assert_eq!(log.durable(), 2);
         let heard = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&heard);

@@ -1,0 +1,91 @@
+//! Where segments lie: the one seam between the log and the disk.
+
+mod faulty;
+mod files;
+mod memory;
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+pub use faulty::{FaultyStorage, Outage};
+pub use files::{DirectoryError, FileStorage};
+pub use memory::MemoryStorage;
+
+/// A directory of files of fixed size.
+///
+/// What was created, renamed or removed is only certain to survive a power cut after [`Storage::sync_directory`].
+pub trait Storage: Send + Sync + Debug {
+    /// Makes a file of `size` zeros that really occupy the disk: overwriting them later needs no more room. They are
+    /// synced; the name is not. If it fails, nothing is left behind that takes up room.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] without room for it, [`io::ErrorKind::AlreadyExists`], or what the system says.
+    fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// Opens a file to read and overwrite it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], or what the system says.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// Gives a file another name; one that has that name already is gone.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], or what the system says.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], or what the system says.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// The names of all files, in no particular order.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Makes the names durable.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync_directory(&self) -> io::Result<()>;
+}
+
+/// One file. Stays usable after it was renamed.
+pub trait StorageFile: Send + Sync + Debug {
+    /// Bytes of the file; never changes.
+    fn size(&self) -> u64;
+
+    /// Fills `into` from offset `at` on.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] beyond the end, or what the system says.
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()>;
+
+    /// Overwrites from offset `at` on, inside the file. After an error any part of it may be written.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything durable that was written before the call. After an error nothing is known of what was
+    /// written since the last success, and asking again does not tell: the system may have dropped it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// `len` bytes from `at` on, of a file in memory.
+fn part(bytes: &[u8], at: u64, len: usize) -> io::Result<&[u8]> {
+    let start = usize::try_from(at).unwrap_or(usize::MAX);
+    bytes.get(start..start.saturating_add(len)).ok_or(io::ErrorKind::UnexpectedEof.into())
+}
+
+fn part_mut(bytes: &mut [u8], at: u64, len: usize) -> io::Result<&mut [u8]> {
+    let start = usize::try_from(at).unwrap_or(usize::MAX);
+    bytes.get_mut(start..start.saturating_add(len)).ok_or(io::ErrorKind::UnexpectedEof.into())
+}

@@ -1,0 +1,227 @@
+//! Files in a directory that one process holds at a time.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Storage, StorageFile};
+
+const LOCK: &str = "LOCK";
+/// How much is filled with zeros at a time. Each piece is synced, so that the disk is never busy for long with zeros
+/// while records wait for it.
+const FILL_BYTES: usize = 1024 * 1024;
+/// Only the owner may read the events of others.
+const MODE: u32 = 0o600;
+/// File systems on which neither locks nor syncs can be relied on.
+const NETWORK: &[&str] = &[
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "fuse.glusterfs",
+    "fuse.sshfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "smb3",
+    "smbfs",
+];
+
+/// A directory, held under a lock until this is dropped.
+#[derive(Debug)]
+pub struct FileStorage {
+    directory: PathBuf,
+    /// Locked for as long as it is open; `exec` closes it.
+    _lock: File,
+}
+
+/// A directory that cannot be held.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// Another process holds it.
+    #[error(
+        "{} is held by another process{}; stop that one, or use another directory",
+        directory.display(), holder.map(|pid| format!(" (number {pid})")).unwrap_or_default()
+    )]
+    Held {
+        /// The directory.
+        directory: PathBuf,
+        /// Who holds it, if it said so.
+        holder: Option<u32>,
+    },
+    /// It lies on another machine.
+    #[error(
+        "{} lies on a network file system ({kind}), where neither locks nor syncs can be relied on; use a local disk",
+        directory.display()
+    )]
+    Network {
+        /// The directory.
+        directory: PathBuf,
+        /// Name of the file system.
+        kind: String,
+    },
+    /// The system refuses.
+    #[error("cannot use the directory {}: {source}", directory.display())]
+    Refused {
+        /// The directory.
+        directory: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl FileStorage {
+    /// Takes hold of a directory; makes it if it is missing.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]
+    pub fn open(directory: &Path) -> Result<Self, DirectoryError> {
+        let refused = |source| DirectoryError::Refused { directory: directory.to_owned(), source };
+        fs::create_dir_all(directory).map_err(refused)?;
+        // Its own name has to survive a power cut too.
+        let parent = directory.canonicalize().map_err(refused)?;
+        if let Some(parent) = parent.parent() {
+            sync_directory(parent).map_err(refused)?;
+        }
+        if let Some(kind) = file_system(directory).filter(|kind| NETWORK.contains(&kind.as_str())) {
+            return Err(DirectoryError::Network { directory: directory.to_owned(), kind });
+        }
+        let path = directory.join(LOCK);
+        let mut options = OpenOptions::new();
+        let mut lock =
+            options.write(true).create(true).truncate(false).mode(MODE).open(&path).map_err(refused)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+                return Err(DirectoryError::Held { directory: directory.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(refused(source)),
+        }
+        // Only for the message above: the lock itself is what counts.
+        let told = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        told.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) }).map_err(refused)?;
+        Ok(Self { directory: directory.to_owned(), _lock: lock })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+impl Storage for FileStorage {
+    fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn StorageFile>> {
+        let path = self.path(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&path)?;
+        if let Err(error) = fill(&file, size) {
+            drop(file);
+            // If it cannot be removed either, the next opening tries again.
+            let _removed = fs::remove_file(path);
+            return Err(error);
+        }
+        Ok(Arc::new(OpenFile { file, size }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
+        let size = file.metadata()?.len();
+        Ok(Arc::new(OpenFile { file, size }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.directory)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect()
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        sync_directory(&self.directory)
+    }
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    size: u64,
+}
+
+impl StorageFile for OpenFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, at)
+    }
+
+    fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        debug_assert!(at + bytes.len() as u64 <= self.size, "files do not grow");
+        self.file.write_all_at(bytes, at)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+fn fill(file: &File, size: u64) -> io::Result<()> {
+    let zeros = vec![0; FILL_BYTES];
+    let mut at = 0;
+    while at < size {
+        let len = usize::try_from(size - at).unwrap_or(FILL_BYTES).min(FILL_BYTES);
+        file.write_all_at(zeros.get(..len).unwrap_or_default(), at)?;
+        file.sync_data()?;
+        at += len as u64;
+    }
+    file.sync_all()
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The kind of file system that a directory lies on, where the system tells it.
+fn file_system(directory: &Path) -> Option<String> {
+    let device = fs::metadata(directory).ok()?.dev();
+    file_system_of(device, &fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+/// Looks a device up in the table of mounts: `id parent major:minor root path options... - kind source options`.
+fn file_system_of(device: u64, mounts: &str) -> Option<String> {
+    let major = (device >> 8 & 0xfff) | (device >> 32 & 0xffff_f000);
+    let minor = (device & 0xff) | (device >> 12 & 0xffff_ff00);
+    let wanted = format!("{major}:{minor}");
+    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&wanted))?;
+    line.split_once(" - ")?.1.split(' ').next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_mounts_names_file_systems() {
+        let mounts = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+                      30 22 0:46 / /mnt/far rw - nfs4 host:/far rw,vers=4.2\n";
+        assert_eq!(file_system_of(0x801, mounts).as_deref(), Some("ext4"));
+        assert_eq!(file_system_of(46, mounts).as_deref(), Some("nfs4"));
+        assert_eq!(file_system_of(47, mounts), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! The log through its public interface.
+//!
+//! - `support`: opening, filling, waiting
+//! - `damage`: every flipped bit is seen, and told from a torn tail
+//! - `disk`: real files, locks, and the reader that was written from the format's page
+//! - `outages`: full disks, failed and slow syncs
+//! - `segments`: units of any size, segments used again
+
+mod damage;
+mod disk;
+mod outages;
+mod segments;
+mod support;
