@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use cauce_resp::Encoder;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -33,6 +34,8 @@ pub(crate) enum WakeOn {
     Anything,
     /// The same, and when a pending entry may be claimed: `XREADGROUP CLAIM`.
     Claimable(ClaimWait),
+    /// It is only waited for time to go by.
+    Nothing,
 }
 
 /// Waiting for pending entries to be idle long enough.
@@ -72,6 +75,19 @@ pub(crate) struct Waiters {
     /// Keys whose waiters have to look again, in the order of their changes.
     ready: VecDeque<(usize, Box<[u8]>)>,
     count: usize,
+}
+
+impl BlockRequest {
+    /// Writes what is answered when the time is over: nothing came.
+    pub(crate) fn write_timeout(&self, reply: &mut Encoder<'_>) {
+        match self.wakes_on {
+            WakeOn::Stream | WakeOn::SortedSet | WakeOn::Anything | WakeOn::Claimable(_) => {
+                reply.null_array();
+            }
+            // WAIT counts replicas.
+            WakeOn::Nothing => reply.integer(0),
+        }
+    }
 }
 
 impl Waiters {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cauce_resp::{Encoder, Protocol};
 
 use crate::blocking::BlockRequest;
+use crate::encoding::Encoding;
 use crate::engine::Core;
 use crate::errors::{self, Error};
 use crate::keyspace::{Collection, Database, Object, Slot};
@@ -72,6 +73,15 @@ impl<'a> Call<'a> {
     /// Finds a key that exists now; one that has expired is removed first. The reply will wait for the key's
     /// newest record, or, if there is no such key, for the newest removal.
     pub(crate) fn find(&mut self, key: &[u8]) -> Option<Slot> {
+        let slot = self.peek(key)?;
+        // Enough until the year 2106.
+        let now_s = self.now.seconds() as u32;
+        self.core.database_mut(self.db).entry_mut(slot).accessed_s = now_s;
+        Some(slot)
+    }
+
+    /// The same, but not noted as an access to the key (`OBJECT IDLETIME`).
+    pub(crate) fn peek(&mut self, key: &[u8]) -> Option<Slot> {
         let now = self.now;
         let database = self.core.database_mut(self.db);
         let Some(slot) = database.slot(key) else {
@@ -171,6 +181,8 @@ impl<'a> Call<'a> {
     /// Adds a key that [`Call::find`] did not find. The caller records what it holds.
     pub(crate) fn insert(&mut self, key: &[u8], object: Object) -> Slot {
         let slot = self.database().insert(key, object);
+        let now_s = self.now.seconds() as u32;
+        self.database().entry_mut(slot).accessed_s = now_s;
         self.notify(NotifyClasses::NEW, "new", key);
         slot
     }
@@ -191,6 +203,19 @@ impl<'a> Call<'a> {
         self.notify(NotifyClasses::EXPIRED, "expired", &key);
     }
 
+    // Encodings.
+
+    pub(crate) fn encoding(&self, slot: Slot) -> Encoding {
+        self.core.database(self.db).entry(slot).encoding
+    }
+
+    /// Notes how Redis would hold the value now, recording it if that is not what follows from the effects.
+    pub(crate) fn encode(&mut self, slot: Slot, encoding: Encoding) {
+        if self.encoding(slot) != encoding {
+            self.record(slot, &Effect::Encode { encoding });
+        }
+    }
+
     // Effects.
 
     /// Records an effect on a key: for the log, for those who watch the key and for those who wait for it.
@@ -201,6 +226,7 @@ impl<'a> Call<'a> {
         database.changed_at = position;
         let entry = database.entry_mut(slot);
         entry.position = position;
+        entry.encoding = entry.encoding.after(effect);
         self.effects.out.records.push(self.db, &entry.key, effect);
         if !self.core.watchers.is_empty() && effect.breaks_watch() {
             self.core.watchers.break_key(self.db, &entry.key, &mut self.core.sessions);

@@ -1,5 +1,6 @@
 //! Settings that `CONFIG GET` shows and `CONFIG SET` changes, and facts that the broker knows of itself.
 
+use crate::encoding::Thresholds;
 use crate::errors::{self, Error};
 use crate::glob;
 use crate::notify::NotifyClasses;
@@ -36,6 +37,7 @@ pub struct Settings {
     /// What the broker knows of itself.
     pub facts: Facts,
     pub(crate) notify: NotifyClasses,
+    pub(crate) thresholds: Thresholds,
 }
 
 /// What only the broker knows and `INFO`, `HELLO` and `CONFIG GET` show.
@@ -77,6 +79,7 @@ impl Default for Settings {
             hash_seed: 0,
             facts: Facts::default(),
             notify: NotifyClasses::default(),
+            thresholds: Thresholds::default(),
         }
     }
 }
@@ -113,6 +116,38 @@ const PARAMETERS: &[Parameter] = &[
     fixed("bind", |s| s.facts.bind.clone()),
     fixed("databases", |s| s.databases.to_string()),
     fixed("dir", |s| s.facts.directory.clone()),
+    changeable(
+        "hash-max-listpack-entries",
+        |s| s.thresholds.hash.entries.to_string(),
+        |s, text| {
+            s.thresholds.hash.entries = whole_number("hash-max-listpack-entries", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "hash-max-listpack-value",
+        |s| s.thresholds.hash.value_bytes.to_string(),
+        |s, text| {
+            s.thresholds.hash.value_bytes = memory_count("hash-max-listpack-value", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "hash-max-ziplist-entries",
+        |s| s.thresholds.hash.entries.to_string(),
+        |s, text| {
+            s.thresholds.hash.entries = whole_number("hash-max-ziplist-entries", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "hash-max-ziplist-value",
+        |s| s.thresholds.hash.value_bytes.to_string(),
+        |s, text| {
+            s.thresholds.hash.value_bytes = memory_count("hash-max-ziplist-value", text)?;
+            Ok(())
+        },
+    ),
     fixed("maxclients", |s| s.facts.maxclients.to_string()),
     changeable(
         "maxmemory",
@@ -143,6 +178,30 @@ const PARAMETERS: &[Parameter] = &[
     ),
     fixed("save", |_| String::new()),
     changeable(
+        "set-max-intset-entries",
+        |s| s.thresholds.intset_entries.to_string(),
+        |s, text| {
+            s.thresholds.intset_entries = whole_number("set-max-intset-entries", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "set-max-listpack-entries",
+        |s| s.thresholds.set.entries.to_string(),
+        |s, text| {
+            s.thresholds.set.entries = whole_number("set-max-listpack-entries", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "set-max-listpack-value",
+        |s| s.thresholds.set.value_bytes.to_string(),
+        |s, text| {
+            s.thresholds.set.value_bytes = memory_count("set-max-listpack-value", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
         "stream-idmp-duration",
         |s| s.stream_idmp_duration.to_string(),
         |s, text| {
@@ -162,8 +221,7 @@ const PARAMETERS: &[Parameter] = &[
         "stream-node-max-bytes",
         |s| s.stream_node_max_bytes.to_string(),
         |s, text| {
-            let bytes = memory_size("stream-node-max-bytes", text)?;
-            s.stream_node_max_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            s.stream_node_max_bytes = memory_count("stream-node-max-bytes", text)?;
             Ok(())
         },
     ),
@@ -177,6 +235,38 @@ const PARAMETERS: &[Parameter] = &[
     ),
     fixed("timeout", |_| "0".to_owned()),
     fixed("unixsocket", |s| s.facts.unix_socket.clone()),
+    changeable(
+        "zset-max-listpack-entries",
+        |s| s.thresholds.sorted_set.entries.to_string(),
+        |s, text| {
+            s.thresholds.sorted_set.entries = whole_number("zset-max-listpack-entries", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "zset-max-listpack-value",
+        |s| s.thresholds.sorted_set.value_bytes.to_string(),
+        |s, text| {
+            s.thresholds.sorted_set.value_bytes = memory_count("zset-max-listpack-value", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "zset-max-ziplist-entries",
+        |s| s.thresholds.sorted_set.entries.to_string(),
+        |s, text| {
+            s.thresholds.sorted_set.entries = whole_number("zset-max-ziplist-entries", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "zset-max-ziplist-value",
+        |s| s.thresholds.sorted_set.value_bytes.to_string(),
+        |s, text| {
+            s.thresholds.sorted_set.value_bytes = memory_count("zset-max-ziplist-value", text)?;
+            Ok(())
+        },
+    ),
 ];
 
 const fn fixed(name: &'static str, show: Show) -> Parameter {
@@ -259,6 +349,10 @@ impl Bounded {
 
 fn whole_number(name: &str, text: &str) -> Result<usize, Error> {
     text.parse().map_err(|_| errors::config_refused(name, "argument couldn't be parsed into an integer"))
+}
+
+fn memory_count(name: &str, text: &str) -> Result<usize, Error> {
+    memory_size(name, text).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 /// Bytes with Redis's units: `k` 1000, `kb` 1024, and so on.

@@ -8,7 +8,7 @@ mod wake;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::blocking::Waiters;
+use crate::blocking::{Blocked, Waiters};
 use crate::command::CommandTable;
 use crate::commands;
 use crate::config::Settings;
@@ -231,6 +231,21 @@ impl Core {
         self.databases.get_mut(index).expect("a session's database exists")
     }
 
+    /// Exchanges the keys of two databases; `None` if one of them does not exist.
+    pub(crate) fn swap_databases(&mut self, one: usize, other: usize) -> Option<()> {
+        if one.max(other) >= self.databases.len() {
+            return None;
+        }
+        self.databases.swap(one, other);
+        let position = self.position;
+        for index in [one, other] {
+            let database = self.database_mut(index);
+            database.changed_at = position;
+            database.removed_at = position;
+        }
+        Some(())
+    }
+
     /// Forgets what a session watches.
     pub(crate) fn unwatch(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
@@ -250,13 +265,11 @@ impl Core {
         names.into_iter().collect()
     }
 
-    /// Takes a session out of waiting, if it waits.
-    pub(crate) fn unblock(&mut self, id: SessionId) -> bool {
-        let Some(blocked) = self.sessions.get_mut(&id).and_then(|session| session.blocked.take()) else {
-            return false;
-        };
+    /// Takes a session out of waiting, if it waits; returns what it waited with.
+    pub(crate) fn unblock(&mut self, id: SessionId) -> Option<Blocked> {
+        let blocked = self.sessions.get_mut(&id)?.blocked.take()?;
         self.waiters.remove(id, &blocked);
-        true
+        Some(blocked)
     }
 }
 

@@ -27,6 +27,15 @@ pub(crate) const NOT_INTEGER: Error = Error::fixed("ERR value is not an integer 
 pub(crate) const NO_SUCH_KEY: Error = Error::fixed("ERR no such key");
 pub(crate) const INVALID_CURSOR: Error = Error::fixed("ERR invalid cursor");
 pub(crate) const INCREMENT_OVERFLOW: Error = Error::fixed("ERR increment or decrement would overflow");
+pub(crate) const DECREMENT_OVERFLOW: Error = Error::fixed("ERR decrement would overflow");
+pub(crate) const STRING_TOO_LONG: Error =
+    Error::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+pub(crate) const OFFSET: Error = Error::fixed("ERR offset is out of range");
+pub(crate) const LCS_NO_STRING: Error = Error::fixed("ERR The specified keys must contain string values");
+pub(crate) const LCS_LEN_AND_IDX: Error =
+    Error::fixed("ERR If you want both the length and indexes, please just use IDX.");
+pub(crate) const LCS_TOO_LARGE: Error =
+    Error::fixed("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
 pub(crate) const NO_AUTH: Error = Error::fixed("NOAUTH Authentication required.");
 pub(crate) const HELLO_NO_AUTH: Error = Error::fixed(
     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
@@ -40,6 +49,14 @@ pub(crate) const NO_PROTO: Error = Error::fixed("NOPROTO unsupported protocol ve
 pub(crate) const PROTOCOL_NOT_INTEGER: Error =
     Error::fixed("ERR Protocol version is not an integer or out of range");
 pub(crate) const DATABASE_OUT_OF_RANGE: Error = Error::fixed("ERR DB index is out of range");
+pub(crate) const FIRST_DATABASE: Error = Error::fixed("ERR invalid first DB index");
+pub(crate) const SECOND_DATABASE: Error = Error::fixed("ERR invalid second DB index");
+pub(crate) const SAME_OBJECT: Error = Error::fixed("ERR source and destination objects are the same");
+pub(crate) const INT_RANGE: Error =
+    Error::fixed("ERR value is out of range, value must between -2147483648 and 2147483647");
+pub(crate) const NO_LFU: Error = Error::fixed(
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
 pub(crate) const NESTED_MULTI: Error = Error::fixed("ERR MULTI calls can not be nested");
 pub(crate) const EXEC_WITHOUT_MULTI: Error = Error::fixed("ERR EXEC without MULTI");
 pub(crate) const DISCARD_WITHOUT_MULTI: Error = Error::fixed("ERR DISCARD without MULTI");

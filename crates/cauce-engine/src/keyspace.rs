@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::collections::{Hash, Named, Set, SortedSet, Table};
+use crate::encoding::Encoding;
 use crate::outputs::Position;
+use crate::random::Random;
 use crate::stream::Stream;
 use crate::time::Timestamp;
 
@@ -29,6 +31,15 @@ impl Object {
             Self::SortedSet(_) => "zset",
         }
     }
+}
+
+/// Puts bytes into a string from a place on, with zeros before them where it is shorter.
+pub(crate) fn write_at(value: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    let end = at + bytes.len();
+    if value.len() < end {
+        value.resize(end, 0);
+    }
+    value.get_mut(at..end).expect("the string was just made long enough").copy_from_slice(bytes);
 }
 
 /// A type of collection, found in an object.
@@ -83,6 +94,10 @@ pub(crate) struct Entry {
     pub(crate) expires_at: Option<Timestamp>,
     /// The newest record of this key.
     pub(crate) position: Position,
+    /// When a command last looked at the value, in seconds since the epoch; 0 for never.
+    pub(crate) accessed_s: u32,
+    /// How Redis would hold the value.
+    pub(crate) encoding: Encoding,
 }
 
 impl Named for Entry {
@@ -144,7 +159,9 @@ impl Database {
 
     /// Adds a key that does not exist.
     pub(crate) fn insert(&mut self, key: &[u8], object: Object) -> Slot {
-        let entry = Entry { key: key.into(), object, expires_at: None, position: Position::default() };
+        let encoding = Encoding::natural(&object);
+        let (key, position) = (key.into(), Position::default());
+        let entry = Entry { key, object, expires_at: None, position, accessed_s: 0, encoding };
         Slot(self.keys.insert(entry))
     }
 
@@ -163,9 +180,27 @@ impl Database {
         }
         let expires_at = self.entry(from).expires_at;
         let entry = self.remove(from);
-        let slot = self.insert(to, entry.object);
+        self.insert_entry(Entry { key: to.into(), expires_at, ..entry })
+    }
+
+    /// Puts a key with all that belongs to it in place of what has its name.
+    pub(crate) fn put(&mut self, entry: Entry) -> Slot {
+        if let Some(old) = self.slot(&entry.key) {
+            self.remove(old);
+        }
+        self.insert_entry(entry)
+    }
+
+    fn insert_entry(&mut self, entry: Entry) -> Slot {
+        let expires_at = entry.expires_at;
+        let slot = Slot(self.keys.insert(Entry { expires_at: None, ..entry }));
         self.set_expiry(slot, expires_at);
         slot
+    }
+
+    /// Any key; `None` if there is none.
+    pub(crate) fn random(&self, random: &mut Random) -> Option<Slot> {
+        self.keys.random(random).map(Slot)
     }
 
     pub(crate) fn set_expiry(&mut self, slot: Slot, at: Option<Timestamp>) {

@@ -21,6 +21,7 @@ mod collections;
 mod command;
 mod commands;
 mod config;
+mod encoding;
 mod engine;
 mod errors;
 mod glob;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use cauce_resp::{Encoder, Protocol};
+use cauce_resp::Protocol;
 
 use super::{arg, from, integer, is};
 use crate::call::{Call, Flow};
@@ -338,7 +338,7 @@ fn no_evict(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
-/// Keys have no access statistics here; the setting is kept because clients send it.
+/// Accesses are noted all the same; the setting is kept because clients send it.
 fn no_touch(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     call.session_mut().no_touch = switch(arg(args, 2))?;
     call.reply.ok();
@@ -364,16 +364,16 @@ fn reply(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 }
 
 fn unblock(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
-    let write: fn(&mut Encoder<'_>) = match from(args, 3) {
-        [] => |reply| reply.null_array(),
-        [reason] if is(reason, "TIMEOUT") => |reply| reply.null_array(),
-        [reason] if is(reason, "ERROR") => |reply| reply.error(errors::UNBLOCKED.text().as_bytes()),
+    let error = match from(args, 3) {
+        [] => None,
+        [reason] if is(reason, "TIMEOUT") => None,
+        [reason] if is(reason, "ERROR") => Some(&errors::UNBLOCKED),
         [_] => return Err(errors::UNBLOCK_REASON),
         _ => return Err(errors::subcommand_syntax("client", arg(args, 1))),
     };
     let id = integer(arg(args, 2))?;
     let id = SessionId::new(u64::try_from(id).unwrap_or_default());
-    let unblocked = call.core.end_wait(id, call.effects.out, write);
+    let unblocked = call.core.end_wait(id, call.effects.out, error);
     call.reply.integer(i64::from(unblocked));
     Ok(Flow::Done)
 }

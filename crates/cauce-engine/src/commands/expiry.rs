@@ -174,7 +174,7 @@ fn persist(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 
 /// -2 without the key, -1 without an expiry, else what `show` makes of the expiry and the time now (ms).
 fn time_to_live(call: &mut Call<'_>, args: &[&[u8]], show: fn(u64, u64) -> u64) -> Result<Flow, Error> {
-    let Some(slot) = call.find(arg(args, 1)) else {
+    let Some(slot) = call.peek(arg(args, 1)) else {
         call.reply.integer(-2);
         return Ok(Flow::Done);
     };

@@ -83,6 +83,8 @@ fn set_fields(
     let hash = call.collection_mut::<Hash>(slot);
     let added = each.iter().filter(|[name, value]| hash.set(name, value)).count();
     call.record(slot, &Effect::Collection(CollectionEffect::HashSet { pairs: Cow::Borrowed(pairs) }));
+    let thresholds = call.core.settings.thresholds;
+    call.encode(slot, thresholds.hash_after(call.encoding(slot), call.look::<Hash>(slot), pairs));
     call.notify(NotifyClasses::HASH, event, key);
     Ok(added)
 }
@@ -231,7 +233,9 @@ fn hscan(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         return Ok(Flow::Done);
     };
     let options = ScanOptions::parse(from(args, 3), false)?;
+    let encoding = call.encoding(slot);
     let (hash, reply) = call.collection::<Hash>(slot);
+    let cursor = (!scan::is_whole(encoding, hash.len())).then_some(cursor);
     scan::write_elements(reply, hash.fields(), cursor, &options, 2, |reply, field| {
         reply.bulk(field.name());
         reply.bulk(field.value());

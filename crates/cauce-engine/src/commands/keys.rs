@@ -44,7 +44,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         Keys::ALL,
         "3.2.1",
         "Returns the number of existing keys out of those specified.",
-        exists,
+        touch,
     ),
     row("type", 2, READ, Keys::FIRST, "1.0.0", "Determines the type of value stored at a key.", type_of),
     row("keys", 2, Flags::READONLY, Keys::None, "1.0.0", "Returns all key names that match a pattern.", keys),
@@ -100,16 +100,19 @@ fn del(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 }
 
 fn exists(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
-    let mut found = 0;
-    for key in from(args, 1) {
-        found += i64::from(call.find(key).is_some());
-    }
-    call.reply.integer(found);
+    let found = from(args, 1).iter().filter(|key| call.peek(key).is_some()).count();
+    call.reply.count(found);
+    Ok(Flow::Done)
+}
+
+fn touch(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
+    let found = from(args, 1).iter().filter(|key| call.find(key).is_some()).count();
+    call.reply.count(found);
     Ok(Flow::Done)
 }
 
 fn type_of(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
-    let name = call.find(arg(args, 1)).map_or("none", |slot| call.object(slot).type_name());
+    let name = call.peek(arg(args, 1)).map_or("none", |slot| call.object(slot).type_name());
     call.reply.status(name);
     Ok(Flow::Done)
 }
@@ -198,14 +201,20 @@ fn rename_key(call: &mut Call<'_>, source: &[u8], target: &[u8]) -> Result<(), E
     Ok(())
 }
 
-/// Any key will do: the first that exists. (The engine has no randomness.)
 fn randomkey(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
-    let now = call.now;
-    let database = call.core.database(call.db);
-    call.effects.after = call.effects.after.max(database.changed_at);
-    let mut alive = database.scan(0).filter(|(_, entry, _)| entry.expires_at.is_none_or(|at| at > now));
-    match alive.next() {
-        Some((_, entry, _)) => call.reply.bulk(&entry.key),
+    let mut random = std::mem::take(&mut call.core.random);
+    let found = loop {
+        let Some(slot) = call.database().random(&mut random) else { break None };
+        let key = call.database().entry(slot).key.clone();
+        // One that has expired goes, and another is chosen.
+        if call.peek(&key).is_some() {
+            break Some(key);
+        }
+    };
+    call.core.random = random;
+    call.effects.after = call.effects.after.max(call.database().changed_at);
+    match found {
+        Some(key) => call.reply.bulk(&key),
         None => call.reply.null(),
     }
     Ok(Flow::Done)

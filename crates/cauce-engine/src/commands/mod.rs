@@ -8,7 +8,9 @@ mod hashes;
 mod introspection;
 mod keys;
 mod numbers;
+mod object;
 mod pubsub;
+mod replication;
 mod scan;
 mod scripting;
 mod server;
@@ -18,6 +20,7 @@ mod sorted_set;
 mod stream;
 mod strings;
 mod transactions;
+mod transfer;
 
 pub(crate) use server::{REDIS_VERSION, REDIS_VERSION_NUMBER};
 
@@ -33,7 +36,9 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     hashes::COMMANDS,
     introspection::COMMANDS,
     keys::COMMANDS,
+    object::COMMANDS,
     pubsub::COMMANDS,
+    replication::COMMANDS,
     scripting::COMMANDS,
     server::COMMANDS,
     set_algebra::COMMANDS,
@@ -42,6 +47,7 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     stream::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
+    transfer::COMMANDS,
 ];
 
 /// Whether an argument is this word, in any case.

@@ -84,6 +84,9 @@ impl Wanted {
     /// The count; with values or scores twice as much must be countable.
     pub(super) fn parse(arg: &[u8], doubled: bool) -> Result<Self, Error> {
         let count = integer(arg)?;
+        if count == i64::MIN {
+            return Err(texts::NO_OPPOSITE);
+        }
         let max = if doubled { i64::MAX / 2 } else { i64::MAX };
         if count < -REPEATED_MAX || count > max {
             return Err(texts::OUT_OF_RANGE);

@@ -4,6 +4,7 @@ use cauce_resp::Encoder;
 
 use super::{integer, is};
 use crate::collections::{Named, PACKED_MAX, Table};
+use crate::encoding::Encoding;
 use crate::errors::{self, Error};
 use crate::glob;
 
@@ -66,24 +67,22 @@ pub(super) fn write_nothing(reply: &mut Encoder<'_>) {
     reply.array(0);
 }
 
-/// Whether a collection of this size is scanned in one go, as small ones are in Redis.
-pub(super) fn is_whole(len: usize) -> bool {
-    len <= PACKED_MAX
+/// Whether a collection is scanned in one go: those that are compact in Redis, and those that are small here.
+pub(super) fn is_whole(encoding: Encoding, len: usize) -> bool {
+    matches!(encoding, Encoding::Intset | Encoding::Listpack) || len <= PACKED_MAX
 }
 
-/// Writes the elements from a cursor on, each by `write` as `width` replies. A small table is scanned
-/// in one go.
+/// Writes the elements from a cursor on (`None`: all in one go), each by `write` as `width` replies.
 pub(super) fn write_elements<E: Named>(
     reply: &mut Encoder<'_>,
     table: &Table<E>,
-    start: usize,
+    start: Option<usize>,
     options: &ScanOptions<'_>,
     width: usize,
     write: impl Fn(&mut Encoder<'_>, &E),
 ) {
-    let whole = is_whole(table.len());
-    let mut elements = table.scan(if whole { 0 } else { start });
-    let count = if whole { usize::MAX } else { options.count };
+    let mut elements = table.scan(start.unwrap_or_default());
+    let count = start.map_or(usize::MAX, |_| options.count);
     let found: Vec<&E> = elements.by_ref().take(count).map(|(_, element)| element).collect();
     let next = elements.next().map_or(0, |(at, _)| u64::from(at));
     let found: Vec<&E> = found.into_iter().filter(|element| options.matches(element.name())).collect();

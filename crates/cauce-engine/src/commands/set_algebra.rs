@@ -1,10 +1,11 @@
 //! Unions, intersections and differences of sets.
 
-use super::sets::row;
+use super::sets::{row, write_members};
 use super::{arg, from, is, numbers};
 use crate::call::{Call, Flow};
 use crate::collections::Set;
 use crate::command::{CommandSpec, Flags, Keys};
+use crate::encoding::Encoding;
 use crate::errors::{self, Error, collections as texts};
 use crate::keyspace::Slot;
 use crate::notify::NotifyClasses;
@@ -82,8 +83,8 @@ fn combine(call: &mut Call<'_>, keys: &[&[u8]], by: Combine) -> Result<Set, Erro
 
 fn combined(call: &mut Call<'_>, args: &[&[u8]], by: Combine) -> Result<Flow, Error> {
     let set = combine(call, from(args, 1), by)?;
-    call.reply.set(set.len());
-    set.members().iter().for_each(|member| call.reply.bulk(member));
+    let as_integers = call.core.settings.thresholds.whole_set(&set) == Encoding::Intset;
+    write_members(&mut call.reply, &set, as_integers);
     Ok(Flow::Done)
 }
 
@@ -101,6 +102,8 @@ fn stored(call: &mut Call<'_>, args: &[&[u8]], by: Combine, event: &str) -> Resu
         let members: Vec<Box<[u8]>> = call.look::<Set>(slot).members().iter().cloned().collect();
         let members = members.iter().map(|member| &**member).collect();
         call.record(slot, &Effect::Collection(CollectionEffect::SetAdd { members }));
+        let thresholds = call.core.settings.thresholds;
+        call.encode(slot, thresholds.whole_set(call.look::<Set>(slot)));
         call.notify(NotifyClasses::SET, event, key);
     } else if existing.is_some() {
         call.notify(NotifyClasses::GENERIC, "del", key);

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
+use cauce_resp::Encoder;
+
 use super::numbers::{self, Wanted};
 use super::scan::{self, ScanOptions};
 use super::{arg, from};
 use crate::call::{Call, Flow};
 use crate::collections::Set;
 use crate::command::{CommandSpec, Flags, Handler, Keys};
+use crate::encoding::Encoding;
 use crate::errors::{self, Error};
 use crate::keyspace::Slot;
 use crate::notify::NotifyClasses;
@@ -54,15 +57,23 @@ fn sadd(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 /// Adds members; returns how many are new.
 fn add(call: &mut Call<'_>, key: &[u8], members: &[&[u8]]) -> Result<usize, Error> {
     let found = call.find_as::<Set>(key)?;
+    let thresholds = call.core.settings.thresholds;
+    let mut encoding = thresholds.set_before(found.map(|slot| call.encoding(slot)), members);
     let slot = found.unwrap_or_else(|| call.insert_empty::<Set>(key));
     let set = call.collection_mut::<Set>(slot);
-    let members: Vec<&[u8]> = members.iter().copied().filter(|member| set.add(member)).collect();
-    let added = members.len();
+    let mut new = Vec::with_capacity(members.len());
+    for &member in members {
+        if set.add(member) {
+            encoding = thresholds.set_after(encoding, set, member);
+            new.push(member);
+        }
+    }
+    let added = new.len();
     if added > 0 {
-        let effect = CollectionEffect::SetAdd { members: Cow::Owned(members) };
-        call.record(slot, &Effect::Collection(effect));
+        call.record(slot, &Effect::Collection(CollectionEffect::SetAdd { members: Cow::Owned(new) }));
         call.notify(NotifyClasses::SET, "sadd", key);
     }
+    call.encode(slot, encoding);
     Ok(added)
 }
 
@@ -117,10 +128,20 @@ fn smembers(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         call.reply.set(0);
         return Ok(Flow::Done);
     };
+    let as_integers = call.encoding(slot) == Encoding::Intset;
     let (set, reply) = call.collection::<Set>(slot);
-    reply.set(set.len());
-    set.members().iter().for_each(|member| reply.bulk(member));
+    write_members(reply, set, as_integers);
     Ok(Flow::Done)
+}
+
+/// Writes all members; those that Redis would hold as integers in ascending order.
+pub(super) fn write_members(reply: &mut Encoder<'_>, set: &Set, as_integers: bool) {
+    let mut members: Vec<&[u8]> = set.members().iter().map(|member| &**member).collect();
+    if as_integers {
+        members.sort_by_key(|member| cauce_resp::parse_i64(member));
+    }
+    reply.set(members.len());
+    members.into_iter().for_each(|member| reply.bulk(member));
 }
 
 fn smove(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
@@ -162,8 +183,20 @@ fn spop(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     }
     members.iter().for_each(|member| reply.bulk(member));
     let members: Vec<&[u8]> = members.iter().map(|member| &**member).collect();
-    remove(call, slot, key, &members, "spop");
+    let removed = remove(call, slot, key, &members, "spop");
+    if let Some(slot) = call.find(key).filter(|_| count.is_some()) {
+        settle_after_pop(call, slot, removed);
+    }
     Ok(Flow::Done)
+}
+
+/// Where few members are left of many, Redis moves those to a new set.
+fn settle_after_pop(call: &mut Call<'_>, slot: Slot, removed: usize) {
+    let left = call.look::<Set>(slot).len();
+    if call.encoding(slot) == Encoding::Hashtable && left.saturating_mul(5) <= removed {
+        let encoding = call.core.settings.thresholds.compact_set(call.look::<Set>(slot));
+        call.encode(slot, encoding);
+    }
 }
 
 fn srandmember(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
@@ -203,7 +236,9 @@ fn sscan(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         return Ok(Flow::Done);
     };
     let options = ScanOptions::parse(from(args, 3), false)?;
+    let encoding = call.encoding(slot);
     let (set, reply) = call.collection::<Set>(slot);
+    let cursor = (!scan::is_whole(encoding, set.len())).then_some(cursor);
     scan::write_elements(reply, set.members(), cursor, &options, 1, |reply, member| reply.bulk(member));
     Ok(Flow::Done)
 }

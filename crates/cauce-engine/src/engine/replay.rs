@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Core;
-use crate::keyspace::{Database, Entry, Object};
+use crate::keyspace::{Database, Entry, Object, write_at};
 use crate::records::{Effect, ReplayError, StreamEffect, Writer};
 use crate::stream::BlockLimits;
 use crate::time::Timestamp;
@@ -14,18 +14,36 @@ impl Core {
         let (index, key, effect) = Effect::decode(record)?;
         let position = self.position.advance();
         let limits = self.settings.block_limits();
+        match effect {
+            Effect::CopyFrom { database: source, from } => self.copy(source, from, index, key)?,
+            Effect::Swap { with } => {
+                self.swap_databases(index, with).ok_or(ReplayError::Contradiction("no such database"))?;
+            }
+            _ => {}
+        }
         let database = self.databases.get_mut(index).ok_or(ReplayError::Contradiction("no such database"))?;
         database.changed_at = position;
         database.replay(key, &effect, limits)?;
         match database.slot(key) {
             Some(slot) => {
-                database.entry_mut(slot).position = position;
+                let entry = database.entry_mut(slot);
+                entry.position = position;
+                entry.encoding = entry.encoding.after(&effect);
                 if matches!(effect, Effect::Stream(StreamEffect::Mark { .. })) {
                     self.forgetting.plan(index, database.entry(slot));
                 }
             }
             None => database.removed_at = position,
         }
+        Ok(())
+    }
+
+    fn copy(&mut self, source: usize, from: &[u8], target: usize, to: &[u8]) -> Result<(), ReplayError> {
+        let source = self.databases.get(source).ok_or(ReplayError::Contradiction("no such database"))?;
+        let slot = source.slot(from).ok_or(ReplayError::Contradiction("no such key"))?;
+        let entry = Entry { key: to.into(), ..source.entry(slot).clone() };
+        let target = self.databases.get_mut(target);
+        target.ok_or(ReplayError::Contradiction("no such database"))?.put(entry);
         Ok(())
     }
 
@@ -51,6 +69,7 @@ fn dump_entry(entry: &Entry, bytes: &mut Vec<u8>) {
     out.text(&entry.key);
     out.optional(entry.expires_at.map(Timestamp::micros));
     out.text(entry.object.type_name().as_bytes());
+    out.byte(entry.encoding.number());
     match &entry.object {
         Object::String(value) => out.text(value),
         Object::Stream(stream) => stream.dump(bytes),
@@ -74,6 +93,22 @@ impl Database {
                 };
                 self.set_expiry(slot, *expires_at);
             }
+            Effect::WriteString { at, bytes } => {
+                let slot = match self.slot(key) {
+                    Some(slot) => slot,
+                    None => self.insert(key, Object::String(Vec::new())),
+                };
+                let Object::String(value) = &mut self.entry_mut(slot).object else {
+                    return Err(ReplayError::Contradiction("the key holds no string"));
+                };
+                let at = usize::try_from(*at).map_err(|_| ReplayError::Malformed)?;
+                write_at(value, at, bytes);
+            }
+            Effect::Encode { .. } => {
+                self.slot(key).ok_or(ReplayError::Contradiction("no such key"))?;
+            }
+            // They concern two databases: already done.
+            Effect::CopyFrom { .. } | Effect::Swap { .. } => {}
             Effect::Remove => {
                 let slot = self.slot(key).ok_or(ReplayError::Contradiction("no such key"))?;
                 self.remove(slot);

@@ -5,6 +5,7 @@ use cauce_resp::Encoder;
 use super::Core;
 use crate::blocking::{BlockRequest, Blocked, WakeOn};
 use crate::call::{Call, Effects, Flow};
+use crate::errors::Error;
 use crate::keyspace::Object;
 use crate::outputs::{DeliveryKind, Outputs, Position};
 use crate::session::SessionId;
@@ -78,32 +79,30 @@ impl Core {
             WakeOn::Stream => matches!(object, Some(Object::Stream(_))),
             WakeOn::SortedSet => matches!(object, Some(Object::SortedSet(_))),
             WakeOn::Anything | WakeOn::Claimable(_) => true,
+            WakeOn::Nothing => false,
         }
     }
 
-    /// Answers those whose time is over: a null array.
+    /// Answers those whose time is over.
     pub(super) fn end_overdue_waits(&mut self, now: Timestamp, out: &mut Outputs) {
         while let Some((deadline, id)) = self.waiters.next_deadline() {
             if deadline > now {
                 break;
             }
-            self.end_wait(id, out, |reply: &mut Encoder<'_>| reply.null_array());
+            self.end_wait(id, out, None);
         }
     }
 
-    /// Ends a session's wait with the given reply; false if it did not wait.
-    pub(crate) fn end_wait(
-        &mut self,
-        id: SessionId,
-        out: &mut Outputs,
-        write: impl FnOnce(&mut Encoder<'_>),
-    ) -> bool {
-        if !self.unblock(id) {
-            return false;
-        }
+    /// Ends a session's wait with an error, or else as if its time were over; false if it did not wait.
+    pub(crate) fn end_wait(&mut self, id: SessionId, out: &mut Outputs, error: Option<&Error>) -> bool {
+        let Some(blocked) = self.unblock(id) else { return false };
         let from = out.shared.len();
         let protocol = self.session(id).protocol;
-        write(&mut Encoder::new(&mut out.shared, protocol));
+        let mut reply = Encoder::new(&mut out.shared, protocol);
+        match error {
+            Some(error) => reply.error(error.text().as_bytes()),
+            None => blocked.request.write_timeout(&mut reply),
+        }
         let bytes = from..out.shared.len();
         out.deliver(id, DeliveryKind::Unblocked, bytes, Position::default());
         true

@@ -4,6 +4,9 @@ use super::Error;
 
 pub(crate) const NOT_FLOAT: Error = Error::fixed("ERR value is not a valid float");
 pub(crate) const OUT_OF_RANGE: Error = Error::fixed("ERR value is out of range");
+pub(crate) const NO_OPPOSITE: Error = Error::fixed(
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+);
 pub(crate) const NOT_POSITIVE: Error = Error::fixed("ERR value is out of range, must be positive");
 pub(crate) const NUMKEYS: Error = Error::fixed("ERR numkeys should be greater than 0");
 pub(crate) const TOO_MANY_NUMKEYS: Error =

@@ -1,6 +1,7 @@
 //! The kinds of effect and their bytes.
 
 use super::{CollectionEffect, Reader, ReplayError, StreamEffect, Writer, collection, stream};
+use crate::encoding::Encoding;
 use crate::time::Timestamp;
 
 /// One change of one key.
@@ -8,12 +9,20 @@ use crate::time::Timestamp;
 pub(crate) enum Effect<'a> {
     /// The key holds this string; its expiry is replaced too.
     SetString { value: &'a [u8], expires_at: Option<Timestamp> },
+    /// These bytes are in the string from there on; what it lacked before them is zeros. Its expiry stays.
+    WriteString { at: u64, bytes: &'a [u8] },
+    /// Redis would hold the value so from now on.
+    Encode { encoding: Encoding },
     /// The key is gone.
     Remove,
     /// The key expires then, or never.
     Expire { at: Option<Timestamp> },
     /// The value moved here from `from` of the same database, with its expiry; what was here is gone.
     RenameFrom { from: &'a [u8] },
+    /// A copy of the value of `from` in another database or this one, with its expiry; what was here is gone.
+    CopyFrom { database: usize, from: &'a [u8] },
+    /// The keys of this database are those of the other now, and the other way round. The key is empty.
+    Swap { with: usize },
     /// Every key of the database is gone. The key is empty.
     Flush,
     /// The stream at this key changed.
@@ -27,13 +36,22 @@ const REMOVE: u8 = 2;
 const EXPIRE: u8 = 3;
 const RENAME_FROM: u8 = 4;
 const FLUSH: u8 = 5;
+const WRITE_STRING: u8 = 6;
+const ENCODE: u8 = 7;
+const COPY_FROM: u8 = 8;
+const SWAP: u8 = 9;
 
 impl<'a> Effect<'a> {
     /// Whether clients blocked on the key have to look again.
     pub(crate) fn wakes(&self) -> bool {
         match self {
-            Self::SetString { .. } | Self::Remove | Self::RenameFrom { .. } | Self::Flush => true,
-            Self::Expire { .. } => false,
+            Self::SetString { .. }
+            | Self::Remove
+            | Self::RenameFrom { .. }
+            | Self::CopyFrom { .. }
+            | Self::Swap { .. }
+            | Self::Flush => true,
+            Self::WriteString { .. } | Self::Encode { .. } | Self::Expire { .. } => false,
             Self::Stream(effect) => effect.wakes(),
             Self::Collection(effect) => effect.wakes(),
         }
@@ -48,11 +66,15 @@ impl<'a> Effect<'a> {
     pub(crate) fn breaks_watch(&self) -> bool {
         match self {
             Self::SetString { .. }
+            | Self::WriteString { .. }
             | Self::Remove
             | Self::Expire { .. }
             | Self::RenameFrom { .. }
+            | Self::CopyFrom { .. }
+            | Self::Swap { .. }
             | Self::Flush
             | Self::Collection(_) => true,
+            Self::Encode { .. } => false,
             Self::Stream(effect) => effect.breaks_watch(),
         }
     }
@@ -69,6 +91,15 @@ impl<'a> Effect<'a> {
                 out.text(value);
                 out.optional(expires_at.map(Timestamp::micros));
             }
+            Self::WriteString { at, bytes } => {
+                begin(WRITE_STRING);
+                out.number(*at);
+                out.text(bytes);
+            }
+            Self::Encode { encoding } => {
+                begin(ENCODE);
+                out.byte(encoding.number());
+            }
             Self::Remove => begin(REMOVE),
             Self::Expire { at } => {
                 begin(EXPIRE);
@@ -77,6 +108,15 @@ impl<'a> Effect<'a> {
             Self::RenameFrom { from } => {
                 begin(RENAME_FROM);
                 out.text(from);
+            }
+            Self::CopyFrom { database, from } => {
+                begin(COPY_FROM);
+                out.count(*database);
+                out.text(from);
+            }
+            Self::Swap { with } => {
+                begin(SWAP);
+                out.count(*with);
             }
             Self::Flush => begin(FLUSH),
             Self::Stream(effect) => {
@@ -94,16 +134,23 @@ impl<'a> Effect<'a> {
     pub(crate) fn decode(record: &'a [u8]) -> Result<(usize, &'a [u8], Self), ReplayError> {
         let mut reader = Reader::new(record);
         let kind = reader.byte()?;
-        let database = usize::try_from(reader.number()?).map_err(|_| ReplayError::Malformed)?;
+        let database = index(&mut reader)?;
         let key = reader.text()?;
         let effect = match kind {
             SET_STRING => Self::SetString {
                 value: reader.text()?,
                 expires_at: reader.optional()?.map(Timestamp::from_micros),
             },
+            WRITE_STRING => Self::WriteString { at: reader.number()?, bytes: reader.text()? },
+            ENCODE => {
+                let encoding = Encoding::from_number(reader.byte()?);
+                Self::Encode { encoding: encoding.ok_or(ReplayError::Malformed)? }
+            }
             REMOVE => Self::Remove,
             EXPIRE => Self::Expire { at: reader.optional()?.map(Timestamp::from_micros) },
             RENAME_FROM => Self::RenameFrom { from: reader.text()? },
+            COPY_FROM => Self::CopyFrom { database: index(&mut reader)?, from: reader.text()? },
+            SWAP => Self::Swap { with: index(&mut reader)? },
             FLUSH => Self::Flush,
             stream::FIRST_KIND..=stream::LAST_KIND => Self::Stream(StreamEffect::decode(kind, &mut reader)?),
             collection::FIRST_KIND..=collection::LAST_KIND => {
@@ -114,4 +161,9 @@ impl<'a> Effect<'a> {
         reader.finish()?;
         Ok((database, key, effect))
     }
+}
+
+/// The number of a database.
+fn index(reader: &mut Reader<'_>) -> Result<usize, ReplayError> {
+    usize::try_from(reader.number()?).map_err(|_| ReplayError::Malformed)
 }

@@ -199,6 +199,12 @@ impl Entries {
         self.counters.length == 0
     }
 
+    /// How many bytes of memory the entries take, about.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.blocks.iter().map(|block| size_of::<Block>() + block.encoded_len()).sum()
+    }
+
     /// How many blocks hold the entries.
     #[must_use]
     pub fn block_count(&self) -> usize {

@@ -8,7 +8,7 @@ use crate::support::World;
 /// Commands on few keys and elements, so that they meet.
 fn command() -> impl Strategy<Value = String> {
     let key = prop_oneof![2 => Just("h"), 2 => Just("z"), 2 => Just("s"), 1 => Just("k")];
-    (key, 0..32_u8, 0..12_u32, 0..12_u32).prop_map(|(key, kind, n, m)| match kind {
+    (key, 0..36_u8, 0..12_u32, 0..12_u32).prop_map(|(key, kind, n, m)| match kind {
         0..3 => format!("HSET {key} f{n} {m} f{m} {n}"),
         3 => format!("HSETNX {key} f{n} {m}"),
         4 => format!("HDEL {key} f{n} f{m} f{}", n + 1),
@@ -33,6 +33,10 @@ fn command() -> impl Strategy<Value = String> {
         27 => format!("ZINTERSTORE z 2 {key} z AGGREGATE MAX"),
         28 => format!("ZDIFFSTORE {key} 2 z s"),
         29 => format!("ZMPOP 2 {key} z MAX COUNT {}", n % 3 + 1),
+        30 => format!("CONFIG SET hash-max-listpack-entries {n} zset-max-listpack-entries {m}"),
+        31 => format!("CONFIG SET set-max-intset-entries {n} set-max-listpack-entries {m}"),
+        32 => format!("SADD {key} {n} {m} 7"),
+        33 => format!("COPY {key} {} REPLACE", ["h", "s", "z", "k"][n as usize % 4]),
         _ if n == 0 => format!("RENAME {key} k"),
         _ => format!("DEL {key}"),
     })

@@ -3,6 +3,7 @@
 //! - `support`: the one helper that calls the engine
 //! - `collections_replay`: records of hashes, sets and sorted sets rebuild them
 //! - `connection`: HELLO, AUTH, SELECT, RESET, CLIENT
+//! - `encodings`: what OBJECT tells of a value, and MEMORY USAGE
 //! - `hashes`: hashes
 //! - `keys`: strings, expiry, SCAN, RENAME
 //! - `pubsub`: channels, patterns, shard channels, keyspace events
@@ -17,6 +18,7 @@
 
 mod collections_replay;
 mod connection;
+mod encodings;
 mod hashes;
 mod keys;
 mod pubsub;

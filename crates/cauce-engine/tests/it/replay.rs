@@ -8,7 +8,7 @@ use crate::support::World;
 /// Commands on few keys, so that they meet; some fail, which records nothing.
 fn command() -> impl Strategy<Value = String> {
     let key = prop_oneof![Just("a"), Just("b"), Just("c")];
-    (key.clone(), key, 0..14_u8, 0..60_u32).prop_map(|(key, other, kind, n)| match kind {
+    (key.clone(), key, 0..22_u8, 0..60_u32).prop_map(|(key, other, kind, n)| match kind {
         0 => format!("SET {key} {n}"),
         1 => format!("SET {key} {n} PX {}", n + 1),
         2 => format!("INCRBY {key} {n}"),
@@ -22,6 +22,14 @@ fn command() -> impl Strategy<Value = String> {
         10 => "EXEC".to_owned(),
         11 => format!("MSET {key} {n} {other} {n}"),
         12 => format!("WATCH {key}"),
+        13 => format!("APPEND {key} {n}"),
+        14 => format!("SETRANGE {key} {} x", n % 9),
+        15 => format!("INCRBYFLOAT {key} 0.5"),
+        16 => format!("GETEX {key} PX {}", n + 1),
+        17 => format!("COPY {key} {other} DB {} REPLACE", n % 3),
+        18 => format!("MOVE {key} {}", n % 3),
+        19 => format!("SWAPDB {} {}", n % 3, n % 2),
+        20 => format!("GETSET {key} {n}"),
         _ => format!("GET {key}"),
     })
 }

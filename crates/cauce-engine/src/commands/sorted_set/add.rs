@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::range::encoding_after;
 use crate::call::{Call, Flow};
 use crate::collections::SortedSet;
 use crate::commands::{arg, from, is, numbers};
@@ -136,12 +137,14 @@ fn put(call: &mut Call<'_>, key: &[u8], options: AddOptions, pairs: &[&[u8]]) ->
         // Only INCR fails, and it has one member, which was there.
         return Err(error);
     }
+    let encoding = encoding_after(call, slot, pairs.len(), scored.iter().map(|&(_, name)| name));
     if !scored.is_empty() {
         let effect = CollectionEffect::SortedSetPut { scored: Cow::Owned(scored) };
         call.record(slot, &Effect::Collection(effect));
         let event = if options.increment { "zincr" } else { "zadd" };
         call.notify(NotifyClasses::SORTED_SET, event, key);
     }
+    call.encode(slot, encoding);
     Ok(put)
 }
 

@@ -6,6 +6,7 @@ use super::read::write_members;
 use crate::call::{Call, Flow};
 use crate::collections::{LexBound, Member, ScoreBound, SortedSet};
 use crate::commands::{arg, from, integer, is, numbers};
+use crate::encoding::Encoding;
 use crate::errors::{self, Error, collections as texts};
 use crate::keyspace::Slot;
 use crate::notify::NotifyClasses;
@@ -209,9 +210,22 @@ pub(super) fn store(call: &mut Call<'_>, key: &[u8], members: &[(f64, Box<[u8]>)
         members.iter().for_each(|(score, name)| set.put(name, *score));
         let scored = members.iter().map(|(score, name)| (*score, &**name)).collect();
         call.record(slot, &Effect::Collection(CollectionEffect::SortedSetPut { scored }));
+        let names = members.iter().map(|(_, name)| &**name);
+        call.encode(slot, encoding_after(call, slot, members.len(), names));
         call.notify(NotifyClasses::SORTED_SET, event, key);
     }
     call.reply.count(members.len());
+}
+
+/// How Redis would hold a sorted set after `names` were put into it by a command with `named` members.
+pub(super) fn encoding_after<'n>(
+    call: &Call<'_>,
+    slot: Slot,
+    named: usize,
+    names: impl Iterator<Item = &'n [u8]>,
+) -> Encoding {
+    let (thresholds, set) = (&call.core.settings.thresholds, call.look::<SortedSet>(slot));
+    thresholds.sorted_set_after(call.encoding(slot), set, named, names)
 }
 
 pub(super) fn zcount(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {

@@ -95,13 +95,14 @@ pub(super) fn zscan(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> 
         return Ok(Flow::Done);
     };
     let options = ScanOptions::parse(from(args, 3), false)?;
+    let encoding = call.encoding(slot);
     let (set, reply) = call.collection::<SortedSet>(slot);
     let write = |reply: &mut Encoder<'_>, member: &Member| {
         reply.bulk(member.name());
         reply.bulk(cauce_resp::format_double(member.score()).as_bytes());
     };
-    if !scan::is_whole(set.len()) {
-        scan::write_elements(reply, set.members(), cursor, &options, 2, write);
+    if !scan::is_whole(encoding, set.len()) {
+        scan::write_elements(reply, set.members(), Some(cursor), &options, 2, write);
         return Ok(Flow::Done);
     }
     // A small one comes in order.

@@ -19,6 +19,7 @@ mod xreadgroup;
 mod xsetid;
 mod xtrim;
 
+pub(super) use self::xread::block_timeout;
 use crate::command::CommandSpec;
 
 /// The rows of the Streams commands.

@@ -287,7 +287,7 @@ fn positive(text: &[u8], error: Error) -> Result<u64, Error> {
     number.filter(|&number| number > 0).ok_or(error)
 }
 
-fn block_timeout(text: &[u8], now: Timestamp) -> Result<u64, Error> {
+pub(in crate::commands) fn block_timeout(text: &[u8], now: Timestamp) -> Result<u64, Error> {
     let timeout = cauce_resp::parse_i64(text).ok_or(texts::TIMEOUT_NOT_INTEGER)?;
     let timeout = u64::try_from(timeout).map_err(|_| texts::TIMEOUT_NEGATIVE)?;
     let room = i64::MAX.cast_unsigned().saturating_sub(now.millis());
