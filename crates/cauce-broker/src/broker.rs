@@ -1,6 +1,7 @@
 //! The broker: one engine, its log, and the queues of all connections.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -76,6 +77,15 @@ impl Broker {
     }
 }
 
+/// Bytes that nobody can guess: the standard library seeds its hashers from the system's randomness.
+fn secret() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (place, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+        chunk.copy_from_slice(&RandomState::new().hash_one(place).to_le_bytes());
+    }
+    bytes
+}
+
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -142,7 +152,10 @@ pub(crate) enum BatchEnd {
 }
 
 impl Shared {
-    fn new(config: Config, log: Arc<dyn Log>, records: bool) -> Self {
+    fn new(mut config: Config, log: Arc<dyn Log>, records: bool) -> Self {
+        if config.settings.secret == [0; 32] {
+            config.settings.secret = secret();
+        }
         let out = Outputs {
             records: if records { RecordBuf::default() } else { RecordBuf::disabled() },
             ..Outputs::default()

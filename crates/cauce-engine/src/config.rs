@@ -24,6 +24,10 @@ pub struct Settings {
     pub stream_idmp_duration: u64,
     /// Marks per producer that are kept, where a stream does not say otherwise.
     pub stream_idmp_maxsize: u64,
+    /// Denials that ACL LOG keeps.
+    pub acllog_max_len: usize,
+    /// What generated passwords are made from: random, and told to nobody.
+    pub secret: [u8; 32],
     /// Most clients that may be blocked at a time. Redis has no such limit.
     pub blocked_clients_max: usize,
     /// Most subscriptions of one connection. Redis has no such limit.
@@ -72,6 +76,8 @@ impl Default for Settings {
             stream_node_max_entries: 100,
             stream_idmp_duration: IDMP_DURATION_S.default,
             stream_idmp_maxsize: IDMP_MAXSIZE.default,
+            acllog_max_len: 128,
+            secret: [0; 32],
             blocked_clients_max: 100_000,
             subscriptions_max: 1_000_000,
             transaction_commands_max: 1_000_000,
@@ -111,6 +117,14 @@ struct Parameter {
 
 /// Parameters that clients ask for. Those that are fixed here say what is true of this broker.
 const PARAMETERS: &[Parameter] = &[
+    changeable(
+        "acllog-max-len",
+        |s| s.acllog_max_len.to_string(),
+        |s, text| {
+            s.acllog_max_len = whole_number("acllog-max-len", text)?;
+            Ok(())
+        },
+    ),
     fixed("appendfsync", |_| "always".to_owned()),
     fixed("appendonly", |_| "no".to_owned()),
     fixed("bind", |s| s.facts.bind.clone()),

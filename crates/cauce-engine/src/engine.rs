@@ -2,8 +2,11 @@
 
 mod dispatch;
 mod forget;
+mod permissions;
 mod replay;
 mod wake;
+
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -20,6 +23,7 @@ use crate::records::ReplayError;
 use crate::script::{ScriptWatch, Scripts};
 use crate::session::{Session, SessionId, SessionInfo};
 use crate::time::Timestamp;
+use crate::users::{DenialLog, Users};
 
 /// A Redis-compatible event broker without its input and output. See the crate's documentation.
 #[derive(Debug)]
@@ -53,8 +57,8 @@ impl Engine {
         let core = &mut self.core;
         core.started_at.get_or_insert(now);
         core.stats.connections += 1;
-        let authenticated = core.settings.requirepass.is_empty();
-        let before = core.sessions.insert(id, Session::new(id, info, now, authenticated));
+        let user = Arc::clone(core.users.default_user());
+        let before = core.sessions.insert(id, Session::new(id, info, now, user));
         assert!(before.is_none(), "session ids are used once");
     }
 
@@ -142,7 +146,8 @@ impl Engine {
     /// Whether a session may use the server beyond authenticating; false for an unknown one.
     #[must_use]
     pub fn is_authenticated(&self, id: SessionId) -> bool {
-        self.core.sessions.get(&id).is_some_and(|session| session.authenticated)
+        let core = &self.core;
+        core.sessions.get(&id).is_some_and(|session| !core.needs_authentication(session))
     }
 
     /// Whether a session has subscriptions; false for an unknown one.
@@ -173,6 +178,10 @@ pub(crate) struct Core {
     pub(crate) waiters: Waiters,
     pub(crate) watchers: Watchers,
     pub(crate) forgetting: forget::Forgetting,
+    pub(crate) users: Arc<Users>,
+    pub(crate) denials: DenialLog,
+    /// What makes generated passwords differ.
+    pub(crate) passwords_made: u64,
     pub(crate) table: CommandTable,
     pub(crate) position: Position,
     pub(crate) gauges: Gauges,
@@ -190,15 +199,19 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(settings: Settings) -> Self {
         let seed = settings.hash_seed;
+        let table = CommandTable::new(commands::FAMILIES);
         Self {
             databases: (0..settings.databases).map(|_| Database::new(seed)).collect(),
             subscriptions: Subscriptions::new(seed),
             waiters: Waiters::new(settings.databases),
-            settings,
             sessions: Sessions::default(),
             watchers: Watchers::default(),
             forgetting: forget::Forgetting::default(),
-            table: CommandTable::new(commands::FAMILIES),
+            users: Arc::new(Users::new(&table, &settings.requirepass)),
+            settings,
+            denials: DenialLog::default(),
+            passwords_made: 0,
+            table,
             position: Position::default(),
             gauges: Gauges::default(),
             stats: Stats::default(),

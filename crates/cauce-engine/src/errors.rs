@@ -1,5 +1,6 @@
 //! Every error that the engine can answer, with Redis's exact text: the one list of them.
 
+pub(crate) mod acl;
 pub(crate) mod collections;
 pub(crate) mod script;
 pub(crate) mod stream;

@@ -35,6 +35,7 @@ mod script;
 mod session;
 pub mod stream;
 mod time;
+mod users;
 
 pub use config::{Facts, Settings};
 pub use engine::{Engine, Gauges};
@@ -43,3 +44,4 @@ pub use records::{RecordBuf, ReplayError};
 pub use script::{ScriptFate, ScriptWatch};
 pub use session::{SessionId, SessionInfo};
 pub use time::Timestamp;
+pub use users::Users;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use cauce_resp::Protocol;
 
@@ -9,6 +10,7 @@ use crate::blocking::Blocked;
 use crate::command::CommandSpec;
 use crate::pubsub::ChannelKind;
 use crate::time::Timestamp;
+use crate::users::User;
 
 /// A connection: what Redis calls the client id. The caller gives each connection a new one, counting up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +86,7 @@ pub(crate) struct Session {
     pub(crate) active_at: Timestamp,
     pub(crate) last_command: &'static str,
     pub(crate) authenticated: bool,
+    pub(crate) user: Arc<User>,
     pub(crate) protocol: Protocol,
     pub(crate) database: usize,
     pub(crate) name: Box<[u8]>,
@@ -104,14 +107,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: SessionId, info: SessionInfo, now: Timestamp, authenticated: bool) -> Self {
+    pub(crate) fn new(id: SessionId, info: SessionInfo, now: Timestamp, user: Arc<User>) -> Self {
         Self {
             id,
             info,
             opened_at: now,
             active_at: now,
             last_command: "NULL",
-            authenticated,
+            authenticated: user.needs_no_password(),
+            user,
             protocol: Protocol::Resp2,
             database: 0,
             name: Box::default(),

@@ -35,6 +35,7 @@ const fn row(
 }
 
 pub(crate) const COMMANDS: &[CommandSpec] = &[CommandSpec {
+    flags: Flags::NONE,
     subcommands: SUBCOMMANDS,
     ..row("client", -2, Flags::NONE, "2.4.0", "A container for client connection commands.", |_, _| {
         Err(errors::arity("client"))
@@ -51,14 +52,17 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Returns the client ID to which the connection's tracking notifications are redirected.",
         getredir,
     ),
-    row(
-        "client|help",
-        2,
-        Flags::NONE,
-        "5.0.0",
-        "Returns helpful text about the different subcommands.",
-        help,
-    ),
+    CommandSpec {
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::CONNECTION),
+        ..row(
+            "client|help",
+            2,
+            Flags::NONE,
+            "5.0.0",
+            "Returns helpful text about the different subcommands.",
+            help,
+        )
+    },
     row("client|id", 2, Flags::NONE, "5.0.0", "Returns the unique client ID of the connection.", id),
     row("client|info", 2, Flags::NONE, "6.2.0", "Returns information about the connection.", info),
     row("client|kill", -3, Flags::ADMIN, "2.4.0", "Terminates open connections.", kill),
@@ -221,7 +225,7 @@ fn client_id(number: &[u8]) -> Result<SessionId, Error> {
 }
 
 /// One line of `CLIENT LIST`.
-fn describe(session: &Session, now: Timestamp, out: &mut String) {
+pub(crate) fn describe(session: &Session, now: Timestamp, out: &mut String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut flags = String::new();
     if session.subscriptions() > 0 {
@@ -242,7 +246,7 @@ fn describe(session: &Session, now: Timestamp, out: &mut String) {
     let info = &session.info;
     let written = writeln!(
         out,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} watch={} cmd={} user=default redir=-1 resp={protocol} lib-name={} lib-ver={}",
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={queued} watch={} cmd={} user={} redir=-1 resp={protocol} lib-name={} lib-ver={}",
         session.id,
         info.address,
         info.local_address,
@@ -256,6 +260,7 @@ fn describe(session: &Session, now: Timestamp, out: &mut String) {
         session.shard_channels.len(),
         session.watched.len(),
         session.last_command,
+        text(session.user.name()),
         text(&session.library_name),
         text(&session.library_version),
     );
@@ -268,13 +273,20 @@ struct KillFilter<'a> {
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
     kind: Option<ClientType>,
+    user: Option<&'a [u8]>,
     skip_me: bool,
 }
 
 fn kill(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let old_style = args.len() == 3;
-    let mut filter =
-        KillFilter { id: None, address: None, local_address: None, kind: None, skip_me: !old_style };
+    let mut filter = KillFilter {
+        id: None,
+        address: None,
+        local_address: None,
+        kind: None,
+        user: None,
+        skip_me: !old_style,
+    };
     if old_style {
         filter.address = Some(arg(args, 2));
     } else {
@@ -286,6 +298,7 @@ fn kill(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
             && filter.address.is_none_or(|address| address == session.info.address.as_bytes())
             && filter.local_address.is_none_or(|address| address == session.info.local_address.as_bytes())
             && filter.kind.is_none_or(|kind| kind.matches(session))
+            && filter.user.is_none_or(|user| user == session.user.name())
             && !(filter.skip_me && session.id == by)
     };
     let mut killed: Vec<SessionId> =
@@ -313,8 +326,7 @@ fn parse_kill_filter<'a>(mut options: &[&'a [u8]], filter: &mut KillFilter<'a>) 
             () if is(option, "ADDR") => filter.address = Some(value),
             () if is(option, "LADDR") => filter.local_address = Some(value),
             () if is(option, "TYPE") => filter.kind = Some(ClientType::parse(value)?),
-            // There is one user.
-            () if is(option, "USER") && *value == b"default" => {}
+            () if is(option, "USER") => filter.user = Some(value),
             () if is(option, "SKIPME") && is(value, "YES") => filter.skip_me = true,
             () if is(option, "SKIPME") && is(value, "NO") => filter.skip_me = false,
             () => return Err(errors::SYNTAX),

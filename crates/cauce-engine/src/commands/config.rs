@@ -27,6 +27,7 @@ const fn row(
 }
 
 pub(crate) const COMMANDS: &[CommandSpec] = &[CommandSpec {
+    flags: Flags::NONE,
     subcommands: SUBCOMMANDS,
     ..row("config", -2, "2.0.0", "A container for server configuration commands.", |_, _| {
         Err(errors::arity("config"))
@@ -35,7 +36,10 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[CommandSpec {
 
 const SUBCOMMANDS: &[CommandSpec] = &[
     row("config|get", -3, "2.0.0", "Returns the effective values of configuration parameters.", get),
-    row("config|help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help),
+    CommandSpec {
+        flags: Flags::LOADING.and(Flags::STALE),
+        ..row("config|help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help)
+    },
     row("config|resetstat", 2, "2.0.0", "Resets the server's statistics.", resetstat),
     row("config|set", -4, "2.0.0", "Sets configuration parameters in-flight.", set),
 ];
@@ -55,7 +59,12 @@ fn set(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     if !pairs.len().is_multiple_of(2) {
         return Err(errors::arity("config|set"));
     }
+    let before = call.core.settings.requirepass.clone();
     call.core.settings.change(pairs)?;
+    let password = call.core.settings.requirepass.clone();
+    if password != before {
+        call.core.set_default_password(&password, call.by, call.effects.out);
+    }
     call.reply.ok();
     Ok(Flow::Done)
 }

@@ -9,6 +9,7 @@ use crate::command::{CommandSpec, Flags, Keys};
 use crate::errors::{self, Error};
 use crate::pubsub::ChannelKind;
 use crate::session::ReplyMode;
+use crate::users::{self, Context};
 
 const fn row(
     name: &'static str,
@@ -97,33 +98,23 @@ fn select(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 
 fn auth(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     match from(args, 1) {
-        [password] if call.core.settings.requirepass.is_empty() => {
-            debug_assert!(password.len() <= call.core.settings.proto_max_bulk_len, "the decoder limits it");
-            return Err(errors::NO_PASSWORD_SET);
-        }
-        [password] => check_password(call, b"default", password)?,
-        [user, password] => check_password(call, user, password)?,
+        [_] if call.core.users.default_user().has_no_password() => return Err(errors::NO_PASSWORD_SET),
+        [password] => check_password(call, arg(args, 0), users::DEFAULT, password)?,
+        [user, password] => check_password(call, arg(args, 0), user, password)?,
         _ => return Err(errors::SYNTAX),
     }
     call.reply.ok();
     Ok(Flow::Done)
 }
 
-/// Without a password set, the default user gets in with any.
-fn check_password(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    let wanted = call.core.settings.requirepass.as_bytes();
-    if user == b"default" && (wanted.is_empty() || same_bytes(wanted, password)) {
-        call.session_mut().authenticated = true;
-        Ok(())
-    } else {
-        Err(errors::WRONG_PASS)
+/// Makes the connection one of a user; `command` is what asked for it.
+fn check_password(call: &mut Call<'_>, command: &[u8], user: &[u8], password: &[u8]) -> Result<(), Error> {
+    if call.core.authenticate(call.by, user, password) {
+        return Ok(());
     }
-}
-
-/// Compares in a time that does not tell where the difference is.
-fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y));
-    difference == 0 && a.len() == b.len()
+    let context = if call.may_block { Context::Toplevel } else { Context::Multi };
+    call.core.log_denial(call.now, call.by, ("auth", context), command, user);
+    Err(errors::WRONG_PASS)
 }
 
 fn hello(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
@@ -140,7 +131,7 @@ fn hello(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     while let [option, rest @ ..] = options {
         options = match rest {
             [user, password, rest @ ..] if is(option, "AUTH") => {
-                check_password(call, user, password)?;
+                check_password(call, arg(args, 0), user, password)?;
                 rest
             }
             [wanted, rest @ ..] if is(option, "SETNAME") => {
@@ -150,7 +141,7 @@ fn hello(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
             _ => return Err(errors::hello_option(option)),
         };
     }
-    if !call.session().authenticated {
+    if call.core.needs_authentication(call.session()) {
         return Err(errors::HELLO_NO_AUTH);
     }
     if let Some(name) = name {
@@ -194,7 +185,7 @@ fn reset(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
     for kind in [ChannelKind::Channel, ChannelKind::Pattern, ChannelKind::Shard] {
         call.core.unsubscribe_all(by, kind);
     }
-    let authenticated = call.core.settings.requirepass.is_empty();
+    let user = std::sync::Arc::clone(call.core.users.default_user());
     let session = call.session_mut();
     session.transaction = None;
     session.database = 0;
@@ -202,7 +193,8 @@ fn reset(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
     session.reply_mode = ReplyMode::On;
     session.no_evict = false;
     session.no_touch = false;
-    session.authenticated = authenticated;
+    session.authenticated = user.needs_no_password();
+    session.user = user;
     call.set_protocol(Protocol::Resp2);
     call.reply.status("RESET");
     Ok(Flow::Done)

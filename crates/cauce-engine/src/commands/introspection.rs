@@ -7,6 +7,7 @@ use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::errors::{self, Error};
 use crate::glob;
+use crate::users::categories;
 
 const fn row(
     name: &'static str,
@@ -106,10 +107,10 @@ fn write_info(reply: &mut Encoder<'_>, spec: &CommandSpec) {
     reply.count(first);
     reply.integer(last);
     reply.count(step);
-    let categories = categories(spec);
+    let categories = categories::of(spec);
     reply.set(categories.len());
     for category in categories {
-        reply.status(category);
+        reply.status(&format!("@{category}"));
     }
     reply.array(0);
     reply.array(0);
@@ -117,31 +118,6 @@ fn write_info(reply: &mut Encoder<'_>, spec: &CommandSpec) {
     for sub in spec.subcommands {
         write_info(reply, sub);
     }
-}
-
-/// ACL categories, as they follow from flags and group.
-fn categories(spec: &CommandSpec) -> Vec<&'static str> {
-    let by_flag = [
-        (Flags::WRITE, "@write"),
-        (Flags::READONLY, "@read"),
-        (Flags::PUBSUB, "@pubsub"),
-        (Flags::BLOCKING, "@blocking"),
-        (Flags::CONNECTION, "@connection"),
-    ];
-    let mut names: Vec<_> =
-        by_flag.into_iter().filter(|(flag, _)| spec.flags.has(*flag)).map(|(_, name)| name).collect();
-    if spec.flags.has(Flags::ADMIN) {
-        names.extend(["@admin", "@dangerous"]);
-    }
-    match spec.group {
-        "generic" => names.push("@keyspace"),
-        "string" => names.push("@string"),
-        "stream" => names.push("@stream"),
-        "transactions" => names.push("@transaction"),
-        _ => {}
-    }
-    names.push(if spec.flags.has(Flags::FAST) { "@fast" } else { "@slow" });
-    names
 }
 
 fn docs(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
@@ -187,8 +163,9 @@ fn list(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
             rows.into_iter().filter(|spec| glob::matches(pattern, spec.name.as_bytes())).collect()
         }
         [filter, kind, category] if is(filter, "FILTERBY") && is(kind, "ACLCAT") => {
-            let wanted = [b"@", *category].concat();
-            rows.into_iter().filter(|spec| categories(spec).iter().any(|name| is(&wanted, name))).collect()
+            let category = categories::category_named(category);
+            let is_in = |spec: &&CommandSpec| category.is_some_and(|name| categories::is_in(spec, name));
+            rows.into_iter().filter(is_in).collect()
         }
         // This broker has no modules.
         [filter, kind, _] if is(filter, "FILTERBY") && is(kind, "MODULE") => Vec::new(),

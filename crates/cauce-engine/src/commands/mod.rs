@@ -1,5 +1,6 @@
 //! The commands, by family. Each family is a table of rows and the handlers that they name.
 
+mod acl;
 mod client;
 mod config;
 mod connection;
@@ -27,8 +28,11 @@ pub(crate) use server::{REDIS_VERSION, REDIS_VERSION_NUMBER};
 use crate::command::CommandSpec;
 use crate::errors::{self, Error};
 
+pub(crate) use client::describe as describe_client;
+
 /// All rows.
 pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
+    acl::COMMANDS,
     client::COMMANDS,
     config::COMMANDS,
     connection::COMMANDS,

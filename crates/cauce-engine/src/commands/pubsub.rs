@@ -79,6 +79,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         |call, args| unsubscribe(call, args, ChannelKind::Shard),
     ),
     CommandSpec {
+        flags: Flags::NONE,
         subcommands: PUBSUB,
         ..row("pubsub", -2, Flags::NONE, "2.8.0", "A container for Pub/Sub commands.", no_subcommand)
     },
@@ -88,14 +89,17 @@ const PUBSUB: &[CommandSpec] = &[
     row("pubsub|channels", -2, Flags::NONE, "2.8.0", "Returns the active channels.", |call, args| {
         active(call, args, ChannelKind::Channel)
     }),
-    row(
-        "pubsub|help",
-        2,
-        Flags::NONE,
-        "6.2.0",
-        "Returns helpful text about the different subcommands.",
-        help,
-    ),
+    CommandSpec {
+        flags: Flags::LOADING.and(Flags::STALE),
+        ..row(
+            "pubsub|help",
+            2,
+            Flags::NONE,
+            "6.2.0",
+            "Returns helpful text about the different subcommands.",
+            help,
+        )
+    },
     row("pubsub|numpat", 2, Flags::NONE, "2.8.0", "Returns a count of unique pattern subscriptions.", numpat),
     row(
         "pubsub|numsub",

@@ -71,6 +71,7 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         )
     },
     CommandSpec {
+        flags: Flags::NONE,
         subcommands: SUBCOMMANDS,
         ..row(
             "script",
@@ -108,14 +109,17 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         "Removes all server-side Lua scripts from the script cache.",
         flush,
     ),
-    row(
-        "script|help",
-        2,
-        Flags::LOADING.and(Flags::STALE),
-        "5.0.0",
-        "Returns helpful text about the different subcommands.",
-        help,
-    ),
+    CommandSpec {
+        flags: Flags::LOADING.and(Flags::STALE),
+        ..row(
+            "script|help",
+            2,
+            Flags::LOADING.and(Flags::STALE),
+            "5.0.0",
+            "Returns helpful text about the different subcommands.",
+            help,
+        )
+    },
     row(
         "script|kill",
         2,

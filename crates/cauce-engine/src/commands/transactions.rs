@@ -1,10 +1,13 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 
+use cauce_resp::Encoder;
+
 use super::from;
 use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::errors::{self, Error};
 use crate::session::Transaction;
+use crate::users::Context;
 
 const fn row(
     name: &'static str,
@@ -84,6 +87,12 @@ fn exec(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
     let mut close = false;
     for queued in &transaction.commands {
         let args: Vec<&[u8]> = queued.args.iter().map(|arg| &**arg).collect();
+        // Permissions may have changed since it was queued.
+        if let Err(denied) = call.core.check_permission(now, by, queued.spec, &args, Context::Multi) {
+            let error = errors::acl::no_longer_permitted(denied);
+            Encoder::new(&mut replies, call.core.session(by).protocol).error(error.text().as_bytes());
+            continue;
+        }
         let (flow, after) =
             call.core.call(queued.spec, now, by, &args, false, &mut replies, call.effects.out);
         call.effects.after = call.effects.after.max(after);

@@ -9,6 +9,7 @@ use crate::errors::{self, Error};
 use crate::outputs::{Outcome, Outputs, Position};
 use crate::session::{Queued, ReplyMode, SessionId};
 use crate::time::Timestamp;
+use crate::users::Context;
 
 impl Core {
     /// Runs one command and writes its reply, or the error that kept it from running.
@@ -84,9 +85,14 @@ impl Core {
         session.active_at = now;
         session.last_command = spec.name;
         assert!(session.blocked.is_none(), "a blocked session's commands wait");
-        if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+        let (unrestricted, known) = (session.user.is_unrestricted(), session.authenticated);
+        if !known && !spec.flags.has(Flags::NO_AUTH) && self.needs_authentication(self.session(by)) {
             return Err(errors::NO_AUTH);
         }
+        if !unrestricted {
+            self.admit_user(now, by, spec, args)?;
+        }
+        let session = self.session_mut(by);
         if memory_full && spec.flags.has(Flags::DENYOOM) {
             return Err(errors::OUT_OF_MEMORY);
         }
@@ -106,6 +112,20 @@ impl Core {
         let args = args.iter().map(|&arg| arg.into()).collect();
         transaction.commands.push(Queued { spec, args });
         Ok(Admitted::Queued)
+    }
+
+    /// Checks what the session's user may do.
+    fn admit_user(
+        &mut self,
+        now: Timestamp,
+        by: SessionId,
+        spec: &'static CommandSpec,
+        args: &[&[u8]],
+    ) -> Result<(), Error> {
+        let in_transaction = self.session(by).transaction.is_some();
+        let context = if in_transaction { Context::Multi } else { Context::Toplevel };
+        let checked = self.check_permission(now, by, spec, args, context);
+        checked.map_err(|denied| errors::acl::no_permission(self.session(by).user.name(), denied))
     }
 
     fn resolve(&self, args: &[&[u8]]) -> Result<&'static CommandSpec, Error> {

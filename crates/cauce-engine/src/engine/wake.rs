@@ -55,7 +55,14 @@ impl Core {
         let args: Vec<&[u8]> = blocked.request.args.iter().map(|arg| &**arg).collect();
         let spec = args.first().and_then(|name| self.table.find(name)).expect("it ran before");
         let mut reply = std::mem::take(&mut self.scratch);
-        let (flow, after) = self.call(spec, now, id, &args, true, &mut reply, out);
+        let (flow, after) = match Self::permits(&self.session(id).user, spec, &args) {
+            Ok(()) => self.call(spec, now, id, &args, true, &mut reply, out),
+            Err(error) => {
+                // Its user's permissions changed while it waited.
+                Encoder::new(&mut reply, self.session(id).protocol).error(error.text().as_bytes());
+                (Flow::Done, Position::default())
+            }
+        };
         if let Flow::Block(request) = flow {
             // It keeps its place and its deadline.
             if let WakeOn::Claimable(claim) = request.wakes_on {

@@ -17,6 +17,7 @@ use crate::random::Rand48;
 use crate::script::watch::{ScriptFate, Watch};
 use crate::session::SessionId;
 use crate::time::Timestamp;
+use crate::users::Context;
 
 /// Commands between two looks of the watch: scripts may spend their time in commands rather than instructions.
 const COMMANDS_PER_POLL: u32 = 64;
@@ -97,6 +98,10 @@ impl Bridge {
             return Err(texts::KILLED);
         }
         let spec = self.admit(args)?;
+        let checked = self.core.check_permission(self.now, self.by, spec, args, Context::Script);
+        checked.map_err(|denied| {
+            errors::acl::denied_in_script(self.core.session(self.by).user.name(), denied)
+        })?;
         self.core.stats.commands += 1;
         self.wrote |= spec.flags.has(Flags::WRITE);
         let (flow, after) = self.core.call_in(
@@ -143,10 +148,11 @@ impl Bridge {
     /// Whether the script's user may run a command; `None` if there is no such command.
     pub(super) fn may_run(&self, args: &[&[u8]]) -> Option<bool> {
         let spec = self.core.table.find(args.first()?)?;
-        match args.get(1) {
-            Some(sub) if !spec.subcommands.is_empty() => CommandTable::find_sub(spec, sub).map(|_| true),
-            _ => Some(true),
-        }
+        let spec = match args.get(1) {
+            Some(sub) if !spec.subcommands.is_empty() => CommandTable::find_sub(spec, sub)?,
+            _ => spec,
+        };
+        Some(Core::permits(&self.core.session(self.by).user, spec, args).is_ok())
     }
 
     /// Asks the watch; a script that is to end remembers it.

@@ -32,3 +32,4 @@ mod streams_replay;
 mod support;
 mod table;
 mod transactions;
+mod users;

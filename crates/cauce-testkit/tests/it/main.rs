@@ -1,5 +1,6 @@
 //! The contract suite on every target, and what proves the tools themselves.
 
+mod categories;
 mod differential;
 mod held;
 mod replay;
