@@ -38,6 +38,9 @@ pub struct Settings {
     pub proto_max_bulk_len: usize,
     /// Seed of the hash tables, so that strangers cannot choose colliding keys. Does not change any reply.
     pub hash_seed: u64,
+    /// What is wrong on purpose.
+    #[cfg(feature = "seeded-faults")]
+    pub fault: crate::faults::Fault,
     /// What the broker knows of itself.
     pub facts: Facts,
     pub(crate) notify: NotifyClasses,
@@ -83,6 +86,8 @@ impl Default for Settings {
             transaction_commands_max: 1_000_000,
             proto_max_bulk_len: 512 * 1024 * 1024,
             hash_seed: 0,
+            #[cfg(feature = "seeded-faults")]
+            fault: crate::faults::Fault::default(),
             facts: Facts::default(),
             notify: NotifyClasses::default(),
             thresholds: Thresholds::default(),
@@ -306,14 +311,21 @@ impl Settings {
         }
     }
 
-    /// Names and values of the parameters that match any of the patterns.
-    pub(crate) fn matching(&self, patterns: &[&[u8]]) -> Vec<(&'static str, String)> {
-        let wanted = |parameter: &&Parameter| {
-            let matches =
-                |pattern: &&[u8]| glob::matches(&pattern.to_ascii_lowercase(), parameter.name.as_bytes());
-            patterns.iter().any(matches)
+    /// Names and values of the parameters that match any of the patterns. What is asked for by its name is called as it was
+    /// spelt first.
+    pub(crate) fn matching(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
+        let spelling = |name: &str, pattern: &[u8]| {
+            if pattern.iter().any(|byte| b"[*?".contains(byte)) {
+                return glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes())
+                    .then(|| name.to_owned());
+            }
+            crate::commands::is(pattern, name).then(|| String::from_utf8_lossy(pattern).into_owned())
         };
-        PARAMETERS.iter().filter(wanted).map(|parameter| (parameter.name, (parameter.show)(self))).collect()
+        let found = PARAMETERS.iter().filter_map(|parameter| {
+            let name = patterns.iter().find_map(|pattern| spelling(parameter.name, pattern))?;
+            Some((name, (parameter.show)(self)))
+        });
+        found.collect()
     }
 
     /// Changes several parameters; if one is refused none is changed.
@@ -396,7 +408,10 @@ mod tests {
     fn parameters_are_sorted_and_found_by_pattern() {
         assert!(PARAMETERS.windows(2).all(|pair| pair[0].name < pair[1].name));
         let settings = Settings::default();
-        assert_eq!(settings.matching(&[b"APPENDONLY"]), [("appendonly", "no".to_owned())]);
+        assert_eq!(
+            settings.matching(&[b"APPENDONLY", b"*only"]),
+            [("APPENDONLY".to_owned(), "no".to_owned())]
+        );
         assert_eq!(settings.matching(&[b"stream-node-*"]).len(), 2);
     }
 

@@ -24,6 +24,7 @@ mod config;
 mod encoding;
 mod engine;
 mod errors;
+mod faults;
 mod glob;
 mod keyspace;
 mod notify;
@@ -39,6 +40,8 @@ mod users;
 
 pub use config::{Facts, Settings};
 pub use engine::{Engine, Gauges};
+#[cfg(feature = "seeded-faults")]
+pub use faults::Fault;
 pub use outputs::{Delivery, DeliveryKind, Outcome, Outputs, Position, ReplyGate};
 pub use records::{RecordBuf, ReplayError};
 pub use script::{ScriptFate, ScriptWatch};

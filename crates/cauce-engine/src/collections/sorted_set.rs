@@ -114,9 +114,10 @@ impl SortedSet {
         self.members.find(name).map(|at| self.rank_of(at))
     }
 
-    /// Gives a member its score, adding it if it is new.
+    /// Gives a member its score, adding it if it is new. Zero has no sign, as in Redis's compact encoding.
     pub(crate) fn put(&mut self, name: &[u8], score: f64) {
         assert!(!score.is_nan(), "scores have an order");
+        let score = score + 0.0;
         let member = match self.members.find(name) {
             Some(at) => {
                 let rank = self.rank_of(at);

@@ -157,15 +157,16 @@ fn write_docs<'s>(reply: &mut Encoder<'_>, rows: &[&'s CommandSpec]) {
 
 fn list(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let rows = call.core.table.sorted();
+    let rows = rows.into_iter().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands));
     let rows: Vec<_> = match from(args, 2) {
-        [] => rows,
+        [] => rows.collect(),
         [filter, kind, pattern] if is(filter, "FILTERBY") && is(kind, "PATTERN") => {
-            rows.into_iter().filter(|spec| glob::matches(pattern, spec.name.as_bytes())).collect()
+            rows.filter(|spec| glob::matches(pattern, spec.name.as_bytes())).collect()
         }
         [filter, kind, category] if is(filter, "FILTERBY") && is(kind, "ACLCAT") => {
             let category = categories::category_named(category);
             let is_in = |spec: &&CommandSpec| category.is_some_and(|name| categories::is_in(spec, name));
-            rows.into_iter().filter(is_in).collect()
+            rows.filter(is_in).collect()
         }
         // This broker has no modules.
         [filter, kind, _] if is(filter, "FILTERBY") && is(kind, "MODULE") => Vec::new(),

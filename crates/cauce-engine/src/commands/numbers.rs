@@ -123,12 +123,12 @@ impl Wanted {
     }
 }
 
-/// A number with 64 bits before the point and 64 behind, rounded to the 64 significant bits of the `long
+/// A number with 67 bits before the point and 60 behind, rounded to the 64 significant bits of the `long
 /// double` that Redis calculates with, so that `INCRBYFLOAT` gives the same digits.
 #[derive(Debug, Clone, Copy)]
 struct Wide(i128);
 
-const FRACTION_BITS: u32 = 64;
+const FRACTION_BITS: u32 = 60;
 /// Digits behind the point that Redis writes.
 const SHOWN_DIGITS: u32 = 17;
 
@@ -140,6 +140,8 @@ impl Wide {
             [b'+', rest @ ..] => (false, rest),
             _ => (false, text),
         };
+        let unscaled = scaled(text)?;
+        let text = unscaled.as_deref().unwrap_or(text);
         let point = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
         let (whole, fraction) = (text.get(..point)?, text.get(point + 1..).unwrap_or_default());
         // More digits than these do not fit, or do not change what is shown.
@@ -174,13 +176,37 @@ impl Wide {
     fn text(self) -> String {
         let magnitude = self.0.unsigned_abs();
         let unit = 10_u128.pow(SHOWN_DIGITS);
-        let scaled = (magnitude & u128::from(u64::MAX)) * unit;
+        let scaled = (magnitude & ((1 << FRACTION_BITS) - 1)) * unit;
         let fraction = (scaled + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
         let (whole, fraction) = ((magnitude >> FRACTION_BITS) + fraction / unit, fraction % unit);
         let text = format!("{whole}.{fraction:017}");
         let text = text.trim_end_matches('0').trim_end_matches('.');
         if self.0 < 0 && text != "0" { format!("-{text}") } else { text.to_owned() }
     }
+}
+
+/// Digits that the exponent of a number may add to it.
+const EXPONENT_MAX: i32 = 40;
+
+/// A decimal number with an exponent as one without; nothing where there is none.
+#[expect(clippy::option_option, reason = "no number, no exponent, and a number are three things")]
+fn scaled(text: &[u8]) -> Option<Option<Vec<u8>>> {
+    let Some(at) = text.iter().position(|byte| byte.eq_ignore_ascii_case(&b'e')) else { return Some(None) };
+    let exponent: i32 = std::str::from_utf8(text.get(at + 1..)?).ok()?.parse().ok()?;
+    let mantissa = text.get(..at)?;
+    let point = mantissa.iter().position(|&byte| byte == b'.').unwrap_or(mantissa.len());
+    let mut digits: Vec<u8> = mantissa.iter().copied().filter(|byte| *byte != b'.').collect();
+    if exponent.abs() > EXPONENT_MAX || mantissa.len() > digits.len() + 1 {
+        return None;
+    }
+    let point = i32::try_from(point).ok()? + exponent;
+    let missing = usize::try_from(-point).unwrap_or(0);
+    digits.splice(0..0, std::iter::repeat_n(b'0', missing));
+    let point = usize::try_from(point).unwrap_or(0);
+    let zeros = point.saturating_sub(digits.len());
+    digits.extend(std::iter::repeat_n(b'0', zeros));
+    digits.insert(point, b'.');
+    Some(Some(digits))
 }
 
 /// The sum of two numbers, as text; `None` if it is not finite. Both must be readable as doubles.
@@ -240,6 +266,12 @@ mod tests {
             ("0.1", "-0.1", "0"),
             ("-0.25", "-0.5", "-0.75"),
             ("1.999999999999999999", "0", "2"),
+            ("2.5", "1e-7", "2.5000001"),
+            ("-12.5e-1", "1.5E+2", "148.75"),
+            ("0", ".5e1", "5"),
+            ("-9223372036854775808", "-2.25", "-9223372036854775810"),
+            ("-9223372036854775808", "0.5", "-9223372036854775807.5"),
+            ("18446744073709551615", "1", "18446744073709551616"),
         ] {
             assert_eq!(sum(before.as_bytes(), increment.as_bytes()).as_deref(), Some(expected));
         }

@@ -6,6 +6,7 @@ use super::Core;
 use crate::blocking::{BlockRequest, Blocked, WakeOn};
 use crate::call::{Call, Effects, Flow};
 use crate::errors::Error;
+use crate::faults::Faults;
 use crate::keyspace::Object;
 use crate::outputs::{DeliveryKind, Outputs, Position};
 use crate::session::SessionId;
@@ -27,7 +28,8 @@ impl Core {
     /// Serves the waiters of every key that changed, until no served command changes another.
     pub(super) fn serve_ready(&mut self, now: Timestamp, out: &mut Outputs) {
         while let Some((database, key)) = self.waiters.next_ready() {
-            for id in self.waiters.of_key(database, &key) {
+            let waiting = self.waiters.of_key(database, &key);
+            for id in Faults::of(&self.settings).wake_order(waiting) {
                 self.serve(now, id, &key, out);
             }
         }

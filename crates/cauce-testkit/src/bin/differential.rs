@@ -1,4 +1,4 @@
-//! The differential tester as a program: `cargo run -p cauce-testkit --bin differential -- --steps 100000 --seed 7`.
+//! The differential tester as a program: `cargo run -p cauce-testkit --bin differential -- --commands 100000 --seed 7`.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -11,12 +11,18 @@ use clap::Parser;
 /// Replays random commands on two servers and compares every reply.
 #[derive(Debug, Parser)]
 struct Args {
-    /// How many steps to take.
+    /// How many commands to compare.
     #[arg(long, default_value_t = 10_000)]
-    steps: usize,
-    /// Where the randomness begins; the same seed takes the same steps.
+    commands: usize,
+    /// Where the randomness begins; the same seed draws the same commands.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Go on after a difference, and show one of each command.
+    #[arg(long)]
+    keep_going: bool,
+    /// Fail if a command or an option ran less often than this, or a command failed more often than not.
+    #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "100")]
+    coverage: Option<usize>,
     /// The server under test (default: the broker, inside this process).
     #[arg(long, value_name = "HOST:PORT")]
     ours: Option<SocketAddr>,
@@ -47,8 +53,12 @@ fn compare(args: &Args) -> Result<bool, String> {
         Some(address) => Target::elsewhere("ours", Address::Tcp(address), Features::of_cauce()),
         None => Target::embedded().map_err(|error| error.to_string())?,
     };
-    let report = differential::run(&ours, &oracle, Options { steps: args.steps, seed: args.seed })
-        .map_err(|error| error.to_string())?;
+    let options = Options { commands: args.commands, seed: args.seed, keep_going: args.keep_going };
+    let report = differential::run(&ours, &oracle, options).map_err(|error| error.to_string())?;
     println!("{report}");
-    Ok(report.finding.is_none())
+    let shortfalls = args.coverage.map(|least| report.shortfalls(least)).unwrap_or_default();
+    for shortfall in &shortfalls {
+        println!("coverage: {shortfall}");
+    }
+    Ok(report.findings.is_empty() && shortfalls.is_empty())
 }

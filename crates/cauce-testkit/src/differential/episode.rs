@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use super::arguments::{Draw, name_of};
+use super::audit::audit;
 use super::differences::{Difference, STILL_WAITS, explain, own_message_elsewhere};
 use super::frames::{Frame, Sent, settle_order};
-use super::grammar::{Part, parse};
+use super::invent::{Rows, invent, knows, makes_an_id, opening};
 use super::normalise::{mask, normalise};
 use super::report::{Finding, Report};
-use super::side::{CLIENTS, Outcome, Side};
-use super::table::ROWS;
+use super::side::{AUDITOR, CLIENTS, Outcome, Side};
+use super::table::name_of;
+use super::themes::{self, Theme};
 use super::world::World;
-use crate::targets::{Feature, Target};
+use crate::targets::Target;
 use crate::wire::{Value, WireError};
 
 /// An argument, concrete but for what each server names in its own way.
@@ -40,6 +42,8 @@ pub struct Generated {
     pub runs_out: bool,
     /// Whether it was made wrong on purpose.
     pub spoiled: bool,
+    /// Where the words of the command begin that it calls, if it is a script.
+    pub inner_at: Option<usize>,
 }
 
 /// Commands of one client, sent in one write.
@@ -60,19 +64,12 @@ impl Generated {
             options: Vec::new(),
             runs_out: false,
             spoiled: false,
+            inner_at: None,
         }
     }
 }
 
 impl Step {
-    /// Whether it runs the same commands, whatever their arguments.
-    pub(super) fn resembles(&self, other: &Step) -> bool {
-        let names = |step: &Step| -> Vec<Option<Arg>> {
-            step.commands.iter().map(|command| command.args.first().cloned()).collect()
-        };
-        names(self) == names(other)
-    }
-
     /// A step of one command, its words parted by spaces.
     pub fn plain(client: usize, command: &str) -> Step {
         let words: Vec<&str> = command.split(' ').collect();
@@ -109,6 +106,24 @@ impl fmt::Display for Step {
     }
 }
 
+/// Two steps in which the clock makes ids are this far apart, so that it makes none twice.
+const CLOCK_TICK: Duration = Duration::from_millis(2);
+
+/// The commands that may wait.
+const WAITING: [&str; 5] = ["XREAD", "XREADGROUP", "BZPOPMIN", "BZPOPMAX", "BZMPOP"];
+
+/// What differs, and in the reply to which command, if it is one.
+struct Unlike {
+    what: String,
+    command: String,
+}
+
+impl From<String> for Unlike {
+    fn from(what: String) -> Unlike {
+        Unlike { what, command: String::new() }
+    }
+}
+
 /// How a step compared.
 struct Verdict {
     accepted: BTreeSet<&'static str>,
@@ -121,6 +136,9 @@ pub(super) struct Duel<'a> {
     ours: Contender<'a>,
     oracle: Contender<'a>,
     rows: Rows,
+    /// What both know.
+    commands: BTreeSet<String>,
+    last_id_made: Instant,
 }
 
 #[derive(Debug)]
@@ -142,39 +160,67 @@ impl Contender<'_> {
 
 impl<'a> Duel<'a> {
     pub(super) fn new(ours: &'a Target, oracle: &'a Target) -> Result<Duel<'a>, WireError> {
-        let both = |feature| ours.features().has(feature) && oracle.features().has(feature);
+        let mut ours = Contender { target: ours, side: Side::new(ours)? };
+        let mut oracle = Contender { target: oracle, side: Side::new(oracle)? };
+        let commands = &ours.side.commands()? & &oracle.side.commands()?;
         Ok(Duel {
-            rows: rows(both),
-            ours: Contender { target: ours, side: Side::new(ours)? },
-            oracle: Contender { target: oracle, side: Side::new(oracle)? },
+            rows: Rows::new(|name| knows(&commands, name)),
+            ours,
+            oracle,
+            commands,
+            last_id_made: Instant::now(),
         })
     }
 
-    /// Takes random steps until they are done, the two have drifted apart in an accepted way, or something is found.
+    /// Takes random steps until enough commands were sent, the two have drifted apart in an accepted way, or something is found.
+    /// At the end everything that is left is compared.
     pub(super) fn generate(
         &mut self,
         rng: &mut fastrand::Rng,
-        length: usize,
+        most: usize,
         report: &mut Report,
     ) -> Option<Finding> {
         let mut steps = Vec::new();
         if let Err(difference) = self.reset() {
             return Some(found(steps, difference));
         }
+        let theme = themes::choose(rng);
         let mut world = World::new(CLIENTS);
+        world.others_from = theme.others_from;
         let mut opening = opening(rng).into_iter();
-        for _ in 0..length {
-            let step = opening.next().unwrap_or_else(|| self.invent(rng, &mut world));
-            steps.push(step);
+        let mut sent = 0;
+        while sent < theme.commands.min(most) {
+            let step = opening.next().unwrap_or_else(|| self.invent(rng, &mut world, theme));
+            sent += step.commands.len();
             report.steps += 1;
+            report.commands += step.commands.len();
+            steps.push(step);
             let step = steps.last().expect("one was pushed");
             match self.step(step, Some(report)) {
                 Ok(verdict) if verdict.diverged => return None,
-                Ok(_) => world.autos = self.oracle.side.names.auto_ids.len(),
+                Ok(_) => {}
                 Err(difference) => return Some(found(steps, difference)),
             }
+            world.autos = self.oracle.side.names.auto_ids.len();
+            if (step.commands.len() > 5 || steps.len() % 6 == 0)
+                && let Err(error) = self.oracle.side.survey(&mut world)
+            {
+                return Some(found(steps, format!("the oracle: {error}")));
+            }
         }
-        None
+        let audit = audit(|name| knows(&self.commands, name));
+        steps.push(audit);
+        let compared = self.step(steps.last().expect("one was pushed"), None);
+        compared.err().map(|difference| found(steps, difference))
+    }
+
+    /// The commands that both know and their options, named as they are counted.
+    pub(super) fn counted(&self) -> BTreeSet<String> {
+        self.rows.counted()
+    }
+
+    fn invent(&self, rng: &mut fastrand::Rng, world: &mut World, theme: &Theme) -> Step {
+        invent(rng, world, &self.rows, theme, &self.oracle.side)
     }
 
     /// Takes these steps from a clean beginning.
@@ -198,8 +244,8 @@ impl<'a> Duel<'a> {
     ///
     /// A difference that is not accepted.
     pub(super) fn accepted(&mut self, steps: &[Step]) -> Result<BTreeSet<&'static str>, Finding> {
-        let finding = |difference| found(steps.to_vec(), difference);
-        self.reset().map_err(finding)?;
+        let finding = |unlike: Unlike| found(steps.to_vec(), unlike);
+        self.reset().map_err(|what| finding(what.into()))?;
         let mut accepted = BTreeSet::new();
         for step in steps {
             accepted.extend(self.step(step, None).map_err(finding)?.accepted);
@@ -212,70 +258,47 @@ impl<'a> Duel<'a> {
         self.oracle.reset().map_err(|error| format!("the oracle can't be reset: {error}"))
     }
 
-    /// A step for a client that can take one.
-    fn invent(&self, rng: &mut fastrand::Rng, world: &mut World) -> Step {
-        let side = &self.oracle.side;
-        let free: Vec<usize> = (0..CLIENTS).filter(|client| !side.waits(*client)).collect();
-        let client = free[rng.usize(..free.len())];
-        let inside = side.in_transaction(client);
-        world.may_block = free.len() > 2;
-        world.may_expire = free.len() == CLIENTS && !inside;
-        if inside && rng.u8(..4) == 0 {
-            return Step::plain(client, if rng.u8(..6) == 0 { "DISCARD" } else { "EXEC" });
-        }
-        if !inside && side.subscribed(client) && rng.u8(..8) == 0 {
-            return Step::plain(client, if rng.bool() { "RESET" } else { "UNSUBSCRIBE" });
-        }
-        if inside || rng.u8(..8) > 0 {
-            let command = draw(rng, world, &self.rows, |command| {
-                publishes(command) && side.will_listen(client) || inside && confirms_not_once(command)
-            });
-            return Step { client, commands: vec![Rc::new(command)] };
-        }
-        world.may_expire = false;
-        world.may_block = false;
-        let transaction = rng.bool();
-        let mut commands: Vec<Rc<Generated>> = Vec::new();
-        for _ in 0..rng.usize(2..6) {
-            let listens =
-                side.will_listen(client) || commands.iter().any(|one| one.name.ends_with("SUBSCRIBE"));
-            let queued = transaction || commands.iter().any(|one| one.name == "MULTI");
-            commands.push(Rc::new(draw(rng, world, &self.rows, |command| {
-                publishes(command) && listens
-                    || queued && confirms_not_once(command)
-                    || transaction && is_of_transactions(command)
-            })));
-        }
-        if transaction {
-            commands.insert(0, Rc::new(Generated::plain(&["MULTI"])));
-            commands.push(Rc::new(Generated::plain(&["EXEC"])));
-        }
-        Step { client, commands }
-    }
-
     /// Takes one step on both.
     ///
     /// # Errors
     ///
     /// A difference that is not accepted, described.
-    fn step(&mut self, step: &Step, mut report: Option<&mut Report>) -> Result<Verdict, String> {
+    fn step(&mut self, step: &Step, mut report: Option<&mut Report>) -> Result<Verdict, Unlike> {
         let mut verdict = Verdict { accepted: BTreeSet::new(), diverged: false };
         if self.ours.side.waits(step.client) || self.oracle.side.waits(step.client) {
             return Ok(verdict);
         }
-        let oracle = self.oracle.side.perform(step).map_err(|error| format!("the oracle: {error}"))?;
-        let ours = self.ours.side.perform(step).map_err(|error| format!("ours: {error}"))?;
+        if step.commands.iter().any(|command| makes_an_id(command)) {
+            while self.last_id_made.elapsed() < CLOCK_TICK {}
+            self.last_id_made = Instant::now();
+        }
+        let failed = |who| move |error| format!("{who}: {error}");
+        self.oracle.side.send(step).map_err(failed("the oracle"))?;
+        self.ours.side.send(step).map_err(failed("ours"))?;
+        let oracle = self.oracle.side.finish(step).map_err(failed("the oracle"))?;
+        let ours = self.ours.side.finish(step).map_err(failed("ours"))?;
         if let Some(report) = &mut report {
             count(report, &oracle);
         }
         learn(&ours, &mut self.ours.side);
         learn(&oracle, &mut self.oracle.side);
-        for client in 0..CLIENTS {
-            self.compare(&ours.frames[client], &oracle.frames[client], &mut verdict)
-                .map_err(|what| format!("client {client} got something else\n{what}"))?;
+        let mut unlike = Vec::new();
+        for client in 0..=AUDITOR {
+            if let Err(one) = self.compare(&ours.frames[client], &oracle.frames[client], &mut verdict) {
+                unlike.push(Unlike {
+                    what: format!("client {client} got something else\n{}", one.what),
+                    ..one
+                });
+            }
+        }
+        // Who was woken in another way leaves other things to those who wait behind.
+        unlike.retain(|one| !(verdict.diverged && WAITING.contains(&one.command.as_str())));
+        if let Some(first) = unlike.into_iter().next() {
+            return Err(first);
         }
         if ours.waits != oracle.waits && !verdict.diverged {
-            return Err(format!("who waits differs\n  ours   {:?}\n  oracle {:?}", ours.waits, oracle.waits));
+            let waits = format!("  ours   {:?}\n  oracle {:?}", ours.waits, oracle.waits);
+            return Err(format!("who waits differs\n{waits}").into());
         }
         if let Some(report) = report {
             for key in &verdict.accepted {
@@ -286,7 +309,7 @@ impl<'a> Duel<'a> {
     }
 
     /// Compares what one client got.
-    fn compare(&self, ours: &[Frame], oracle: &[Frame], verdict: &mut Verdict) -> Result<(), String> {
+    fn compare(&self, ours: &[Frame], oracle: &[Frame], verdict: &mut Verdict) -> Result<(), Unlike> {
         let longer = if ours.len() > oracle.len() { ours } else { oracle };
         let mut ours: Vec<Value> = ours.iter().map(|frame| shown(frame, &self.ours.side)).collect();
         let mut oracle_values: Vec<Value> =
@@ -299,17 +322,21 @@ impl<'a> Duel<'a> {
             return Ok(());
         }
         if ours.len().abs_diff(oracle_values.len()) > 1 {
-            return Err(describe());
+            return Err(describe().into());
         }
         let still_waits = mask(STILL_WAITS);
         for (index, frame) in longer.iter().enumerate() {
+            if verdict.diverged {
+                break;
+            }
             let ours = ours.get(index).unwrap_or(&still_waits);
             let oracle = oracle_values.get(index).unwrap_or(&still_waits);
             if ours == oracle {
                 continue;
             }
             let explained = frame.answers.as_ref().and_then(|(sent, ran)| explained(sent, ran, ours, oracle));
-            for difference in explained.ok_or_else(describe)? {
+            let first = || unlike(frame, ours, oracle);
+            for difference in explained.ok_or_else(first)? {
                 verdict.accepted.insert(difference.key);
                 verdict.diverged |= difference.diverges;
             }
@@ -318,67 +345,9 @@ impl<'a> Duel<'a> {
     }
 }
 
-/// The table's rows as they are drawn from: weight and parts.
-pub(super) type Rows = Vec<(u32, Vec<Part>)>;
-
-/// The rows that need nothing that is not there.
-pub(super) fn rows(has: impl Fn(Feature) -> bool) -> Rows {
-    let rows = ROWS.iter().filter(|row| row.needs.is_none_or(&has));
-    rows.map(|row| (row.weight, parse(row.syntax).expect("a test reads every row"))).collect()
-}
-
-/// A command that is not unfit here.
-pub(super) fn draw(
-    rng: &mut fastrand::Rng,
-    world: &mut World,
-    rows: &Rows,
-    unfit: impl Fn(&Generated) -> bool,
-) -> Generated {
-    let total: u32 = rows.iter().map(|(weight, _)| weight).sum();
-    loop {
-        let mut pick = rng.u32(..total);
-        let row = rows.iter().find(|(weight, _)| {
-            let here = pick < *weight;
-            pick = pick.saturating_sub(*weight);
-            here
-        });
-        let (_, parts) = row.expect("the pick is below the sum of weights");
-        let generated = Draw::command(rng, world, parts);
-        if !unfit(&generated) {
-            return generated;
-        }
-    }
-}
-
-/// Chooses protocols, and mostly makes groups, so that most commands find something.
-fn opening(rng: &mut fastrand::Rng) -> Vec<Step> {
-    let hello = |client| Step::plain(client, if rng.bool() { "HELLO 3" } else { "HELLO 2" });
-    let mut steps: Vec<Step> = (0..CLIENTS).map(hello).collect();
-    for command in ["a g 0", "a h $", "b g $", "b i 0", "c g 0", "auto g 0"] {
-        if rng.u8(..5) > 0 {
-            steps.push(Step::plain(0, &format!("XGROUP CREATE {command} MKSTREAM")));
-        }
-    }
-    steps
-}
-
-fn found(steps: Vec<Step>, difference: String) -> Finding {
-    Finding { seed: 0, episode: 0, steps, difference }
-}
-
-/// Whether the client could hear itself, which it does in the middle of EXEC's reply before 7.2, and behind it since.
-fn publishes(command: &Generated) -> bool {
-    command.name.ends_with("PUBLISH")
-}
-
-/// Whether it is confirmed by several frames, of which EXEC's reply would count only the first.
-fn confirms_not_once(command: &Generated) -> bool {
-    command.name.ends_with("SUBSCRIBE") && command.args.len() != 2
-}
-
-fn is_of_transactions(command: &Generated) -> bool {
-    ["MULTI", "EXEC", "DISCARD", "WATCH", "RESET", "HELLO"].iter().any(|name| command.name == *name)
-        || command.spoiled
+fn found(steps: Vec<Step>, unlike: impl Into<Unlike>) -> Finding {
+    let Unlike { what, command } = unlike.into();
+    Finding { seed: 0, episode: 0, steps, difference: what, command }
 }
 
 /// Learns the ids that a step has brought, before anybody's frames are shown: others may have read them in the same step.
@@ -409,7 +378,7 @@ fn explained(sent: &Sent, ran: &[Sent], ours: &Value, oracle: &Value) -> Option<
         {
             let mut all = Vec::new();
             for ((ours, oracle), sent) in ours.iter().zip(oracle).zip(ran) {
-                if ours != oracle {
+                if ours != oracle && !all.iter().any(|one: &&Difference| one.diverges) {
                     all.extend(explain(sent, ours, oracle)?);
                 }
             }
@@ -417,6 +386,29 @@ fn explained(sent: &Sent, ran: &[Sent], ours: &Value, oracle: &Value) -> Option<
         }
         _ => explain(sent, ours, oracle),
     }
+}
+
+/// Describes the first two replies that differ; of EXEC's, the first inside.
+fn unlike(frame: &Frame, ours: &Value, oracle: &Value) -> Unlike {
+    let Some((sent, ran)) = &frame.answers else {
+        return format!("  ours   {ours}\n  oracle {oracle}").into();
+    };
+    if let (Value::Array(ours), Value::Array(oracle)) = (ours, oracle)
+        && sent.is("EXEC")
+        && ours.len() == oracle.len()
+    {
+        let inside = ours.iter().zip(oracle).zip(ran);
+        for ((ours, oracle), sent) in inside {
+            if ours != oracle && explain(sent, ours, oracle).is_none() {
+                let inner = Frame { value: Value::Null, answers: Some((sent.clone(), Vec::new())) };
+                return unlike(&inner, ours, oracle);
+            }
+        }
+    }
+    let what = format!("  asked  {}\n  ours   {ours}\n  oracle {oracle}", sent.generated);
+    let words: Vec<String> =
+        sent.words().iter().take(2).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
+    Unlike { what, command: name_of(words.iter().map(String::as_str)) }
 }
 
 /// Counts what ran, once per reply; what was queued counts when EXEC runs it.
@@ -441,28 +433,4 @@ fn count(report: &mut Report, outcome: &Outcome) {
 fn listed(values: &[Value]) -> String {
     let values: Vec<String> = values.iter().map(Value::to_string).collect();
     if values.is_empty() { "nothing".to_owned() } else { values.join("\n         ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_is_read_and_names_only_known_kinds() {
-        fn check(parts: &[Part], syntax: &str) {
-            for part in parts {
-                match part {
-                    Part::Word(_) => {}
-                    Part::Kind(kind) => assert!(Draw::knows(kind), "{{{kind}}} in {syntax}"),
-                    Part::Optional(parts) | Part::Repeat(parts) | Part::AnyOrder(parts) => {
-                        check(parts, syntax);
-                    }
-                    Part::Choice(choices) => choices.iter().for_each(|parts| check(parts, syntax)),
-                }
-            }
-        }
-        for row in ROWS {
-            check(&parse(row.syntax).unwrap_or_else(|what| panic!("{}: {what}", row.syntax)), row.syntax);
-        }
-    }
 }

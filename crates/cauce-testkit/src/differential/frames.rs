@@ -14,9 +14,14 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// Whether this is the command of that name.
+    /// Its words; those of the command that it calls if it is a script.
+    pub(super) fn words(&self) -> &[Vec<u8>] {
+        &self.args[self.generated.inner_at.unwrap_or(0).min(self.args.len())..]
+    }
+
+    /// Whether this is the command of that name, or a script that calls it.
     pub(super) fn is(&self, name: &str) -> bool {
-        self.args.first().is_some_and(|first| first.eq_ignore_ascii_case(name.as_bytes()))
+        self.words().first().is_some_and(|first| first.eq_ignore_ascii_case(name.as_bytes()))
     }
 
     /// Whether it is answered by one frame per name instead of by one reply.
@@ -42,6 +47,7 @@ pub(super) struct Conversation {
     /// Frames still to come that confirm the first of `waiting`, once one has come.
     confirmations: Option<usize>,
     barrier: Option<Sent>,
+    resp3: bool,
     transaction: Option<Vec<Sent>>,
     /// What it listens to: the verb of its confirmation and the name.
     listens: BTreeSet<(String, Vec<u8>)>,
@@ -72,6 +78,11 @@ impl Conversation {
     /// Whether it listens to a channel, a pattern or a shard channel.
     pub(super) fn subscribed(&self) -> bool {
         !self.listens.is_empty()
+    }
+
+    /// Whether it speaks RESP3.
+    pub(super) fn resp3(&self) -> bool {
+        self.resp3
     }
 
     /// Whether it does, or will when its transaction runs.
@@ -109,8 +120,11 @@ impl Conversation {
             }
         } else if sent.is("MULTI") && !value.is_error() {
             self.transaction = Some(Vec::new());
+        } else if sent.is("HELLO") && !value.is_error() {
+            self.resp3 = matches!(value, Value::Map(_));
         } else if sent.is("RESET") && !value.is_error() {
             self.transaction = None;
+            self.resp3 = false;
             self.listens.clear();
         } else if sent.is("DISCARD") && !value.is_error() {
             self.transaction = None;

@@ -13,13 +13,16 @@ pub mod differences;
 pub mod table;
 
 mod arguments;
+mod audit;
 mod episode;
 mod frames;
 mod grammar;
+mod invent;
 mod normalise;
 mod report;
 mod shrink;
 mod side;
+mod themes;
 mod world;
 
 pub use episode::{Arg, Generated, Step};
@@ -34,34 +37,63 @@ use episode::Duel;
 /// How long a run is, and where it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Steps in all; the last episode is cut short.
-    pub steps: usize,
+    /// Commands in all; the last episode is cut short.
+    pub commands: usize,
     /// The same seed gives the same commands, as long as the replies are the same.
     pub seed: u64,
+    /// Whether to go on after a difference, and cut down the first of each command.
+    pub keep_going: bool,
 }
 
-/// Steps of one episode: enough for the state to grow, few enough to shrink.
-const EPISODE_STEPS: usize = 250;
-
-/// Runs until the steps are done or a difference is found that is not on the list.
+/// Runs until the commands are done or a difference is found that is not on the list.
 ///
 /// # Errors
 ///
 /// [`WireError`] if a server can't be spoken to at the beginning; later it is a finding.
 pub fn run(ours: &Target, oracle: &Target, options: Options) -> Result<Report, WireError> {
-    let mut report = Report::default();
     let mut duel = Duel::new(ours, oracle)?;
+    let mut report = Report { expected: duel.counted(), ..Report::default() };
     let mut episode = 0;
-    while report.steps < options.steps {
-        let length = EPISODE_STEPS.min(options.steps - report.steps);
+    while report.commands < options.commands {
+        let most = options.commands - report.commands;
         let mut rng = fastrand::Rng::with_seed(options.seed.wrapping_add(episode * 0x9e37_79b9));
-        if let Some(finding) = duel.generate(&mut rng, length, &mut report) {
-            report.finding = Some(Finding { seed: options.seed, episode, ..minimal(&mut duel, finding) });
-            break;
+        if let Some(finding) = duel.generate(&mut rng, most, &mut report) {
+            if report.findings.iter().all(|known| known.command != finding.command) {
+                report.findings.push(Finding { seed: options.seed, episode, ..minimal(&mut duel, finding) });
+            }
+            if !options.keep_going {
+                break;
+            }
         }
         episode += 1;
     }
     Ok(report)
+}
+
+/// Commands that both servers know and that have neither a row nor a reason to have none, and rows and reasons of commands
+/// that the oracle does not know.
+///
+/// # Errors
+///
+/// [`WireError`] if a server can't be spoken to.
+pub fn without_row(ours: &Target, oracle: &Target) -> Result<Vec<String>, WireError> {
+    let known = |target: &Target| -> Result<BTreeSet<String>, WireError> {
+        let list = target.observe()?.call(&["COMMAND", "LIST"])?;
+        Ok(list.elements().unwrap_or_default().iter().filter_map(crate::wire::Value::text).collect())
+    };
+    let (ours, oracle) = (known(ours)?, known(oracle)?);
+    let rows: BTreeSet<String> =
+        table::rows().map(|row| row.name().to_lowercase().replace(' ', "|")).collect();
+    let excused = |name: &String| {
+        table::LEFT_OUT.iter().any(|out| match out.name.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == out.name,
+        })
+    };
+    let both = ours.intersection(&oracle).filter(|name| !rows.contains(*name) && !excused(name)).cloned();
+    let nowhere = rows.difference(&oracle).cloned();
+    let twice = rows.iter().filter(|name| excused(name)).cloned();
+    Ok(both.chain(nowhere).chain(twice).collect())
 }
 
 /// Random commands from the table without a server to look at, for tests of the engine alone: a client and its command. Ids
@@ -69,9 +101,9 @@ pub fn run(ours: &Target, oracle: &Target, options: Options) -> Result<Report, W
 pub fn commands(seed: u64, clients: usize) -> impl Iterator<Item = (usize, Vec<Vec<u8>>)> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut world = world::World::new(clients);
-    let rows = episode::rows(|_| true);
+    let rows = invent::Rows::new(|_| true);
     std::iter::repeat_with(move || {
-        let generated = episode::draw(&mut rng, &mut world, &rows, |_| false);
+        let generated = rows.draw(&mut rng, &mut world, themes::mixed(), |_| false);
         let args = generated.args.iter().map(|arg| match arg {
             Arg::Bytes(bytes) => bytes.clone(),
             Arg::Auto(_) => b"9-9".to_vec(),
@@ -81,12 +113,10 @@ pub fn commands(seed: u64, clients: usize) -> impl Iterator<Item = (usize, Vec<V
     })
 }
 
-/// The fewest steps that end in the same kind of step and still differ there.
+/// The fewest steps that still show a difference at the same command.
 fn minimal(duel: &mut Duel<'_>, finding: Finding) -> Finding {
-    let Some(last) = finding.steps.last().cloned() else { return finding };
     let steps = shrink::shrink(finding.steps.clone(), |steps| {
-        let again = duel.replay(steps);
-        again.and_then(|again| again.steps.last().map(|step| step.resembles(&last))).unwrap_or(false)
+        duel.replay(steps).is_some_and(|again| again.command == finding.command)
     });
     duel.replay(&steps).unwrap_or(finding)
 }
@@ -102,6 +132,7 @@ pub fn accepted(ours: &Target, oracle: &Target, steps: &[Step]) -> Result<BTreeS
         episode: 0,
         steps: steps.to_vec(),
         difference: error.to_string(),
+        command: String::new(),
     };
     Duel::new(ours, oracle).map_err(unreachable)?.accepted(steps)
 }

@@ -8,9 +8,6 @@ use crate::wire::Value;
 /// An idle time above this was set by a command, not passed.
 const IDLE_SET_MS: i64 = 1_000_000;
 
-/// A point in time above this was given by a command, not reckoned from now.
-const FAR_MS: i64 = 4_000_000_000_000;
-
 /// How one server calls what the two call differently.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -27,7 +24,7 @@ impl Names {
     pub(super) fn learn(&mut self, sent: &Sent, value: &Value) {
         if let Value::Bulk(id) = value
             && sent.is("XADD")
-            && sent.args.iter().any(|arg| arg == b"*")
+            && sent.words().iter().any(|arg| arg == b"*")
         {
             self.autos.insert(id.clone(), self.auto_ids.len());
             self.auto_ids.push(id.clone());
@@ -53,26 +50,43 @@ pub(super) fn normalise(sent: &Sent, ran: &[Sent], value: &Value, names: &Names)
             Value::Array(items.map(|(item, sent)| normalise(sent, &[], item, names)).collect())
         }
         Value::Error(text) => Value::Error(names.in_text(text)),
-        _ => own(sent, named(value, names), names),
+        _ => {
+            let value = own(sent, named(value, names), names);
+            if sent.generated.inner_at.is_some() { without_order(sent, value) } else { value }
+        }
+    }
+}
+
+/// A map that has been a table of a script has no order.
+fn without_order(sent: &Sent, value: Value) -> Value {
+    let value = map(value, &|value| without_order(sent, value));
+    let of_streams = (sent.is("XREAD") || sent.is("XREADGROUP"))
+        && value.elements().is_some_and(|items| {
+            items.len() % 2 == 0
+                && items.chunks_exact(2).all(|pair| pair[0].bytes().is_some() && pair[1].elements().is_some())
+        });
+    match (pairs(&value), &value) {
+        (Some(mut pairs), _) => {
+            pairs.sort();
+            rebuilt(&value, pairs)
+        }
+        (None, Value::Array(items)) if of_streams => {
+            let mut pairs: Vec<&[Value]> = items.chunks_exact(2).collect();
+            pairs.sort();
+            Value::Array(pairs.concat())
+        }
+        _ => value,
     }
 }
 
 /// What is particular to a command.
 fn own(sent: &Sent, value: Value, names: &Names) -> Value {
-    let name = sent.args.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
-    let sub = sent.args.get(1).map(|name| name.to_ascii_uppercase()).unwrap_or_default();
+    let words = sent.words();
+    let name = words.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
+    let sub = words.get(1).map(|name| name.to_ascii_uppercase()).unwrap_or_default();
     match (name.as_slice(), sub.as_slice()) {
         (b"XPENDING", _) => each(value, |row| at(row, 2, idle)),
         (b"XINFO", _) => fields(value),
-        (b"TTL" | b"PTTL", _) => match value {
-            Value::Integer(left) if left > 0 => mask("time to live"),
-            other => other,
-        },
-        (b"EXPIRETIME" | b"PEXPIRETIME", _) => match value {
-            Value::Integer(when) if when > 0 && when < FAR_MS / 1_000 => mask("time"),
-            Value::Integer(when) if when > 1_000_000_000_000 && when < FAR_MS => mask("time"),
-            other => other,
-        },
         (b"CLIENT", b"ID") => match value {
             Value::Integer(id) => match names.clients.get(&id) {
                 Some(client) => mask(&format!("client {client}")),
@@ -82,8 +96,22 @@ fn own(sent: &Sent, value: Value, names: &Names) -> Value {
         },
         (b"HELLO", _) => hello(value),
         (b"TIME", _) => each(value, |_| mask("time")),
-        (b"KEYS", _) | (b"PUBSUB", b"CHANNELS" | b"SHARDCHANNELS") => sorted(value),
-        (b"SCAN", _) => at(value, 1, sorted),
+        (b"LASTSAVE", _) | (b"OBJECT", b"IDLETIME") => match value {
+            Value::Integer(_) => mask("time"),
+            other => other,
+        },
+        (b"KEYS" | b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SUNION" | b"SINTER" | b"SDIFF" | b"SPOP", _)
+        | (b"PUBSUB", b"CHANNELS" | b"SHARDCHANNELS") => sorted(value),
+        (b"HGETALL", _) | (b"CONFIG", b"GET") => sorted_pairs(value),
+        (b"SCAN" | b"SSCAN", _) => at(value, 1, sorted),
+        (b"HSCAN" | b"ZSCAN", _) => at(value, 1, sorted_pairs),
+        (b"RANDOMKEY", _) => chosen(value),
+        (b"SRANDMEMBER" | b"HRANDFIELD" | b"ZRANDMEMBER", _) => match words.get(2) {
+            Some(count) if count.starts_with(b"-") => each(value, chosen),
+            Some(_) if words.len() > 3 => sorted_pairs(value),
+            Some(_) => sorted(value),
+            None => chosen(value),
+        },
         _ => value,
     }
 }
@@ -211,6 +239,36 @@ fn sorted(value: Value) -> Value {
             items.sort();
             Value::Array(items)
         }
+        Value::Set(mut items) => {
+            items.sort();
+            Value::Set(items)
+        }
+        other => other,
+    }
+}
+
+/// Names and values in the order of the names, in whatever form they come.
+fn sorted_pairs(value: Value) -> Value {
+    match value {
+        Value::Map(mut pairs) => {
+            pairs.sort();
+            Value::Map(pairs)
+        }
+        Value::Array(items) if items.iter().all(|item| item.bytes().is_some()) && items.len() % 2 == 0 => {
+            let mut pairs: Vec<&[Value]> = items.chunks_exact(2).collect();
+            pairs.sort();
+            Value::Array(pairs.concat())
+        }
+        other => sorted(other),
+    }
+}
+
+/// What chance chose.
+fn chosen(value: Value) -> Value {
+    match value {
+        Value::Bulk(_) => mask("one of them"),
+        Value::Array(items) => Value::Array(items.into_iter().map(chosen).collect()),
+        Value::Double(_) => mask("its score"),
         other => other,
     }
 }

@@ -1,9 +1,10 @@
 //! What a run says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::episode::Step;
+use super::invent::is_option;
 
 /// How often something ran, and how often without error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Finding {
     pub steps: Vec<Step>,
     /// What differs.
     pub difference: String,
+    /// The command whose replies differ, if it is one.
+    pub command: String,
 }
 
 impl fmt::Display for Finding {
@@ -45,24 +48,50 @@ impl fmt::Display for Finding {
 pub struct Report {
     /// Steps taken.
     pub steps: usize,
+    /// Commands sent.
+    pub commands: usize,
     /// Replies compared.
     pub replies: usize,
     /// What ran how often, by the oracle's replies.
     pub coverage: Coverage,
+    /// The rows that both servers know, as far as they are counted: commands, and options written as in `coverage`.
+    pub expected: BTreeSet<String>,
     /// How often each accepted difference was met.
     pub accepted: BTreeMap<&'static str, usize>,
-    /// The difference that ended the run.
-    pub finding: Option<Finding>,
+    /// The differences that are not on the list: the one that ended the run, or, if it went on, one of each command.
+    pub findings: Vec<Finding>,
 }
 
+/// Commands of which more than half may fail: what they are for is to be refused, or to find nothing.
+const MOSTLY_REFUSED: &[&str] = &["DISCARD", "EVALSHA", "EVALSHA_RO", "OBJECT FREQ"];
+
+/// Fewer runs than these say nothing about how many fail.
+const RUNS_TO_JUDGE: usize = 100;
+
 impl Report {
+    /// What ran less often than `least` times, and the commands of which more than half the replies are errors.
+    pub fn shortfalls(&self, least: usize) -> Vec<String> {
+        let ran = |name: &String| self.coverage.get(name).copied().unwrap_or_default();
+        let seldom = self.expected.iter().filter(|name| ran(name).ran < least);
+        let seldom = seldom.map(|name| format!("{name} ran {} times, not {least}", ran(name).ran));
+        let refused = self.expected.iter().filter(|name| {
+            let tally = ran(name);
+            tally.ran >= RUNS_TO_JUDGE
+                && !name.contains('…')
+                && !MOSTLY_REFUSED.contains(&name.as_str())
+                && tally.succeeded * 2 < tally.ran
+        });
+        let refused = refused.map(|name| format!("{name} failed more often than not"));
+        seldom.chain(refused).collect()
+    }
+
     /// Counts a reply to a command.
     pub(super) fn count(&mut self, name: &str, options: &[String], error: bool) {
         self.replies += 1;
         let own_words = name.split(' ').count();
-        let counted =
-            options.get(own_words..).unwrap_or_default().iter().map(|option| format!("{name} … {option}"));
-        let mut keys: Vec<String> = counted.collect();
+        let counted = options.get(own_words..).unwrap_or_default().iter().filter(|option| is_option(option));
+        let mut keys: Vec<String> = counted.map(|option| format!("{name} … {option}")).collect();
+        keys.sort_unstable();
         keys.dedup();
         keys.push(name.to_owned());
         for key in keys {
@@ -79,13 +108,17 @@ impl fmt::Display for Report {
         for (name, tally) in &self.coverage {
             writeln!(f, "{name:<44} {:>8} {:>8}", tally.ran, tally.succeeded)?;
         }
-        writeln!(f, "\n{} steps, {} replies compared", self.steps, self.replies)?;
+        writeln!(
+            f,
+            "\n{} commands in {} steps, {} replies compared",
+            self.commands, self.steps, self.replies
+        )?;
         for (key, count) in &self.accepted {
             writeln!(f, "accepted difference {key}: met {count} times")?;
         }
-        match &self.finding {
-            Some(finding) => write!(f, "\nDIFFERENCE\n{finding}"),
-            None => write!(f, "no other difference"),
+        for finding in &self.findings {
+            write!(f, "\nDIFFERENCE\n{finding}")?;
         }
+        if self.findings.is_empty() { write!(f, "no other difference") } else { Ok(()) }
     }
 }

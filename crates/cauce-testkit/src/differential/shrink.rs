@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::episode::{Arg, Step};
+use super::invent::unfair;
 
 /// The time that shrinking may take, so that a slow failure is still reported.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Leaves out steps, then commands of steps, as long as `shows` holds.
 pub(super) fn shrink(mut steps: Vec<Step>, mut shows: impl FnMut(&[Step]) -> bool) -> Vec<Step> {
@@ -60,7 +61,13 @@ fn without_arguments(mut steps: Vec<Step>, still: &mut dyn FnMut(&[Step]) -> boo
                 arg -= 1;
                 let mut fewer = steps.clone();
                 let mut shorter = (*fewer[at].commands[command]).clone();
+                if shorter.inner_at.is_some_and(|at| arg <= at) {
+                    break;
+                }
                 shorter.args.remove(arg);
+                if unfair(&shorter) {
+                    continue;
+                }
                 fewer[at].commands[command] = Rc::new(shorter);
                 if still(&fewer) {
                     steps = fewer;

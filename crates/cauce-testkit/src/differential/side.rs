@@ -1,16 +1,21 @@
 //! One of the two servers, with the clients of an episode.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::episode::{Arg, Generated, Step};
 use super::frames::{Conversation, Frame, Sent};
 use super::normalise::Names;
+use super::world::{ALL_KEYS, GROUPS, Holds, KEYS, World};
 use crate::targets::{Observer, Target};
 use crate::wire::{Connection, Value, WireError, encode};
 
 /// Clients per side.
 pub(super) const CLIENTS: usize = 6;
+
+/// One more client, which looks at everything when an episode ends.
+pub(super) const AUDITOR: usize = CLIENTS;
 
 /// A timeout up to this long is waited for; a longer one is taken for endless.
 const SHORT_MS: u64 = 1_000;
@@ -47,7 +52,7 @@ impl Side {
     pub(super) fn new(target: &Target) -> Result<Side, WireError> {
         let mut clients = Vec::new();
         let mut names = Names::default();
-        for index in 0..CLIENTS {
+        for index in 0..=AUDITOR {
             let mut connection = target.connect()?;
             let id = connection.call(&["CLIENT", "ID"])?.integer().unwrap_or_default();
             names.clients.insert(id, index);
@@ -63,7 +68,7 @@ impl Side {
 
     /// Back to the beginning: nobody waits, listens or is in a transaction; no keys.
     pub(super) fn reset(&mut self) -> Result<(), WireError> {
-        for index in 0..CLIENTS {
+        for index in 0..=AUDITOR {
             while self.clients[index].conversation.waits() && self.waits_for_ever(index)? {
                 self.observer.unblock(self.clients[index].id)?;
             }
@@ -75,7 +80,31 @@ impl Side {
         }
         self.names.autos.clear();
         self.names.auto_ids.clear();
+        // A server without scripts has none to forget.
+        self.observer.call(&["SCRIPT", "FLUSH"])?;
         self.observer.flush()
+    }
+
+    /// The commands that the server knows, as COMMAND LIST names them.
+    pub(super) fn commands(&mut self) -> Result<BTreeSet<String>, WireError> {
+        let list = self.observer.call(&["COMMAND", "LIST"])?;
+        Ok(list.elements().unwrap_or_default().iter().filter_map(Value::text).collect())
+    }
+
+    /// Tells the world what the keys hold.
+    pub(super) fn survey(&mut self, world: &mut World) -> Result<(), WireError> {
+        let ask = |key| [vec!["TYPE", key], vec!["GETRANGE", key, "0", "40"], vec!["XINFO", "GROUPS", key]];
+        let questions: Vec<Vec<&str>> = KEYS.into_iter().flat_map(ask).collect();
+        let answers = self.observer.calls(&questions)?;
+        for (key, answer) in answers.chunks_exact(3).enumerate() {
+            world.set_holds(key, held(&answer[0], &answer[1]));
+            let named = |group: &&str| {
+                let rows = answer[2].elements().unwrap_or_default();
+                rows.iter().filter_map(Value::elements).any(|row| row.get(1) == Some(&Value::bulk(group)))
+            };
+            world.set_groups(key, GROUPS.iter().copied().filter(named).collect());
+        }
+        Ok(())
     }
 
     /// Whether this client can't take a step now.
@@ -91,14 +120,17 @@ impl Side {
         self.clients[client].conversation.subscribed()
     }
 
+    pub(super) fn resp3(&self, client: usize) -> bool {
+        self.clients[client].conversation.resp3()
+    }
+
     /// Whether it listens, or will when its transaction runs.
     pub(super) fn will_listen(&self, client: usize) -> bool {
         self.clients[client].conversation.will_listen()
     }
 
-    /// Takes a step and brings everybody to rest.
-    pub(super) fn perform(&mut self, step: &Step) -> Result<Outcome, WireError> {
-        self.send(step)?;
+    /// Brings everybody to rest after a step was sent.
+    pub(super) fn finish(&mut self, step: &Step) -> Result<Outcome, WireError> {
         self.rest(step.client)?;
         for client in 0..CLIENTS {
             let conversation = &self.clients[client].conversation;
@@ -118,12 +150,13 @@ impl Side {
             self.pass_time()?;
         }
         Ok(Outcome {
-            waits: (0..CLIENTS).map(|client| self.waits(client)).collect(),
+            waits: (0..=AUDITOR).map(|client| self.waits(client)).collect(),
             frames: self.clients.iter_mut().map(|client| std::mem::take(&mut client.frames)).collect(),
         })
     }
 
-    fn send(&mut self, step: &Step) -> Result<(), WireError> {
+    /// Sends a step, with a barrier behind it.
+    pub(super) fn send(&mut self, step: &Step) -> Result<(), WireError> {
         let commands: Vec<Sent> = step
             .commands
             .iter()
@@ -220,7 +253,32 @@ impl Side {
         while Instant::now() < until {
             self.observer.call(&["PING"])?;
         }
-        self.observer.call(&["EXISTS", "a", "b", "c", "auto", "v", "w", "x"]).map(drop)
+        let mut exists = vec!["EXISTS"];
+        exists.extend(ALL_KEYS);
+        let select = |database| vec!["SELECT", database];
+        self.observer.calls(&[select("1"), exists.clone(), select("0"), exists]).map(drop)
+    }
+}
+
+/// What a key holds, by its type and the beginning of its text.
+fn held(kind: &Value, text: &Value) -> Holds {
+    match kind.text().as_deref() {
+        Some("none") => Holds::Nothing,
+        Some("hash") => Holds::Hash,
+        Some("set") => Holds::Set,
+        Some("zset") => Holds::SortedSet,
+        Some("stream") => Holds::Stream,
+        Some("string") => {
+            let text = text.text().unwrap_or_default();
+            if text.parse::<i64>().is_ok_and(|number| number.unsigned_abs() < 1 << 60) {
+                Holds::Integer
+            } else if text.parse::<f64>().is_ok_and(f64::is_finite) {
+                Holds::Float
+            } else {
+                Holds::Text
+            }
+        }
+        _ => Holds::Other,
     }
 }
 
@@ -240,9 +298,19 @@ fn barrier() -> Sent {
 
 /// The timeout of a command that may wait.
 fn timeout_ms(sent: &Sent) -> Option<u64> {
-    if !sent.is("XREAD") && !sent.is("XREADGROUP") {
+    if sent.generated.inner_at.is_some() {
         return None;
     }
-    let at = sent.args.iter().position(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))?;
-    std::str::from_utf8(sent.args.get(at + 1)?).ok()?.parse().ok()
+    let text = |at: usize| std::str::from_utf8(sent.args.get(at)?).ok();
+    if sent.is("XREAD") || sent.is("XREADGROUP") {
+        let at = sent.args.iter().position(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))?;
+        return text(at + 1)?.parse().ok();
+    }
+    let at = match () {
+        () if sent.is("BZPOPMIN") || sent.is("BZPOPMAX") => sent.args.len() - 1,
+        () if sent.is("BZMPOP") => 1,
+        () => return None,
+    };
+    let seconds: f64 = text(at)?.parse().ok()?;
+    (seconds >= 0.0).then_some((seconds * 1_000.0) as u64)
 }

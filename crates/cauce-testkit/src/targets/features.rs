@@ -47,7 +47,7 @@ impl Features {
 
     /// Of the broker in this repository.
     pub fn of_cauce() -> Features {
-        Features { semantics_7_2: true, scripts: false, data_types: false, databases: true, streams_8: true }
+        Features { semantics_7_2: true, scripts: true, data_types: true, databases: true, streams_8: true }
     }
 
     /// Whether the server has it.

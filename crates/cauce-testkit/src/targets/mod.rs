@@ -56,7 +56,16 @@ impl Target {
     ///
     /// [`EmbeddedError`] if the machine has no port or thread left.
     pub fn embedded() -> Result<Target, EmbeddedError> {
-        let broker = Embedded::start(Config::default())?;
+        Target::embedded_with(Config::default())
+    }
+
+    /// The same, made with a configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Target::embedded`].
+    pub fn embedded_with(config: Config) -> Result<Target, EmbeddedError> {
+        let broker = Embedded::start(config)?;
         Ok(Target {
             name: "embedded broker",
             address: Address::Tcp(broker.address()),

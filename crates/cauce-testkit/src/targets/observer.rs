@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::wire::{Connection, Value, WireError};
+use crate::wire::{Connection, Value, WireError, encode};
 
 /// See the module.
 #[derive(Debug)]
@@ -22,6 +22,20 @@ impl Observer {
     /// [`WireError`] if the server does not answer.
     pub fn call(&mut self, args: &[&str]) -> Result<Value, WireError> {
         self.connection.call(args)
+    }
+
+    /// Runs several in one write.
+    ///
+    /// # Errors
+    ///
+    /// As [`Observer::call`].
+    pub fn calls(&mut self, commands: &[Vec<&str>]) -> Result<Vec<Value>, WireError> {
+        let mut bytes = Vec::new();
+        for command in commands {
+            encode(command, &mut bytes);
+        }
+        self.connection.send_raw(&bytes)?;
+        commands.iter().map(|_| self.connection.receive()).collect()
     }
 
     /// Removes every key.

@@ -4,5 +4,7 @@ mod categories;
 mod differential;
 mod held;
 mod replay;
+#[cfg(feature = "seeded-faults")]
+mod seeded_faults;
 mod tidy;
 mod transcripts;

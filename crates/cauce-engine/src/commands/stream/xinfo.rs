@@ -7,6 +7,7 @@ use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::{arg, from, integer, is};
 use crate::errors::{self, Error, stream as texts};
+use crate::faults::Faults;
 use crate::keyspace::Slot;
 use crate::stream::{Consumer, Counters, Group, Idempotency, Pending, Stream, StreamId};
 
@@ -87,7 +88,7 @@ fn stream(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         }
         _ => return Err(wrong_options()),
     };
-    let now_ms = call.now.millis();
+    let (now_ms, faults) = (call.now.millis(), Faults::of(&call.core.settings));
     let (stream, reply) = call.stream_mut(slot);
     // Clients of 7.2 know ten pairs, so the six of 8.6 are shown only to who uses IDMP.
     let marks = if stream.idempotency().is_some() { 6 } else { 0 };
@@ -97,7 +98,7 @@ fn stream(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         write_marks(reply, table, now_ms);
     }
     match full_count {
-        Some(count) => write_full(reply, stream, count),
+        Some(count) => write_full(reply, stream, count, faults),
         None => write_ends(reply, stream),
     }
     Ok(Flow::Done)
@@ -106,6 +107,7 @@ fn stream(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 /// `XINFO GROUPS key`
 fn groups(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let slot = find_key(call, arg(args, 2))?;
+    let faults = Faults::of(&call.core.settings);
     let (stream, reply) = call.stream_mut(slot);
     reply.array(stream.groups().len());
     for (name, group) in stream.groups() {
@@ -116,7 +118,7 @@ fn groups(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         reply.count(group.consumers().len());
         reply.bulk(b"pending");
         reply.count(group.pending().len());
-        write_progress(reply, group, &stream.entries().counters());
+        write_progress(reply, group, &stream.entries().counters(), faults);
     }
     Ok(Flow::Done)
 }
@@ -221,7 +223,7 @@ fn write_ends(reply: &mut Encoder<'_>, stream: &Stream) {
 }
 
 /// The two pairs that end the long form.
-fn write_full(reply: &mut Encoder<'_>, stream: &Stream, count: usize) {
+fn write_full(reply: &mut Encoder<'_>, stream: &Stream, count: usize, faults: Faults) {
     let entries = stream.entries();
     reply.bulk(b"entries");
     reply.array(count.min(entries.len() as usize));
@@ -235,7 +237,7 @@ fn write_full(reply: &mut Encoder<'_>, stream: &Stream, count: usize) {
         reply.map(if released > 0 { 8 } else { 7 });
         reply.bulk(b"name");
         reply.bulk(name);
-        write_progress(reply, group, &entries.counters());
+        write_progress(reply, group, &entries.counters(), faults);
         reply.bulk(b"pel-count");
         reply.count(group.pending().len());
         if released > 0 {
@@ -280,13 +282,13 @@ fn write_consumer(reply: &mut Encoder<'_>, group: &Group, consumer: &Consumer, c
 }
 
 /// How far a group has come: three pairs.
-fn write_progress(reply: &mut Encoder<'_>, group: &Group, counters: &Counters) {
+fn write_progress(reply: &mut Encoder<'_>, group: &Group, counters: &Counters, faults: Faults) {
     reply.bulk(b"last-delivered-id");
     reply::id(reply, group.last_delivered_id());
     reply.bulk(b"entries-read");
     write_number_or_null(reply, group.entries_read().map(u64::cast_signed));
     reply.bulk(b"lag");
-    write_number_or_null(reply, group.lag(counters));
+    write_number_or_null(reply, faults.lag(group.lag(counters)));
 }
 
 fn write_number_or_null(reply: &mut Encoder<'_>, number: Option<i64>) {

@@ -6,6 +6,7 @@ use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::{arg, from, integer, is};
 use crate::errors::{self, Error, stream as texts};
+use crate::faults::Faults;
 use crate::stream::{Group, StreamId};
 
 pub(super) const XPENDING: CommandSpec = CommandSpec {
@@ -39,10 +40,11 @@ fn xpending(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let (key, name) = (arg(args, 1), arg(args, 2));
     let slot = call.find_stream(key)?.ok_or_else(|| texts::no_key_or_group(key, name))?;
     let now_ms = call.now.millis();
+    let faults = Faults::of(&call.core.settings);
     let (stream, reply) = call.stream_mut(slot);
     let group = stream.group(name).ok_or_else(|| texts::no_key_or_group(key, name))?;
     match filter {
-        None => summarize(reply, group),
+        None => summarize(reply, group, faults),
         Some(filter) => list(reply, group, &filter, now_ms),
     }
     Ok(Flow::Done)
@@ -65,9 +67,9 @@ impl<'a> Filter<'a> {
 }
 
 /// `[total, smallest id, greatest id, [[consumer, "count"], ...]]`
-fn summarize(reply: &mut cauce_resp::Encoder<'_>, group: &Group) {
+fn summarize(reply: &mut cauce_resp::Encoder<'_>, group: &Group, faults: Faults) {
     reply.array(4);
-    reply.count(group.pending().len());
+    reply.count(faults.pending_count(group.pending().len()));
     let (Some(first), Some(last)) = (group.pending().first(), group.pending().last()) else {
         reply.null();
         reply.null();

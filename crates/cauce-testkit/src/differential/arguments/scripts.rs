@@ -1,0 +1,100 @@
+//! Scripts, and commands inside of others.
+
+use super::super::episode::{Arg, Generated};
+use super::Draw;
+
+/// Scripts that show how values are turned into replies, and replies into values.
+const CONVERSIONS: &[&str] = &[
+    "return 3.99",
+    "return -3.99",
+    "return 'text'",
+    "return true",
+    "return false",
+    "return nil",
+    "return {1, 2, nil, 4}",
+    "return {1, 'two', {3, {4}}, true, false}",
+    "return {ok = 'fine'}",
+    "return {err = 'My Err'}",
+    "return {err = 'ERR my err'}",
+    "return redis.status_reply('fine')",
+    "return redis.error_reply('MYERR it is')",
+    "return redis.error_reply('-MYERR it is')",
+    "return tostring(redis.call('SET', KEYS[1] or 'v', '1').ok)",
+    "return tostring(10 / 4)",
+    "return tostring(1e15) .. ' ' .. tostring(2^53) .. ' ' .. tostring(-0.5)",
+    "return tonumber('0x10') + tonumber('  7  ')",
+    "return type(redis.call('GET', 'nosuch'))",
+    "return redis.call('HINCRBYFLOAT', 'lua', 'f', 3.5)",
+    "redis.call('SET', 'lua', 12345678901234567) return redis.call('GET', 'lua')",
+    "redis.call('SET', 'lua', 0.1) return redis.call('GET', 'lua')",
+    "return redis.pcall('NOSUCH')",
+    "return redis.pcall('GET')",
+    "return redis.call('NOSUCH')",
+    "return redis.call('INCR', 'lua', 'more')",
+    "local reply = redis.pcall('NOSUCH') return reply.err",
+    "return #redis.call('KEYS', 'nosuch*')",
+    "return redis.sha1hex('')",
+    "return {redis.call('TYPE', 'nosuch').ok, type(redis.call('MGET', 'nosuch')[1])}",
+    "redis.setresp(3) return redis.call('HGETALL', 'nosuch')",
+    "redis.setresp(3) return type(redis.call('GET', 'nosuch'))",
+    "return {double = 3.5}",
+    "return {map = {a = 1}}",
+    "return {set = {a = true}}",
+    "return nosuch",
+    "nosuch = 1",
+    "return {",
+    "error('oops')",
+    "error({err = 'MYERR oops'})",
+    "return string.format('%d %s %.3f', 3, 'x', 2.5)",
+    "return table.concat({1, 2, 'x'}, ',')",
+    "return {unpack({1, 2, 3}, 2)}",
+    "return math.floor(-2.5)",
+    "return #ARGV + #KEYS",
+];
+
+/// Digests of the first of them, which EVALSHA asks for.
+const DIGESTS: &[&str] = &[
+    "96a73eb2d11e2649f9191db08cadffa71d25fecf",
+    "134236733845e7f6ed3c70e2893e0f0d0ff670c7",
+    "87da56ab1ceaefdab9b138f3d32b55ce9bda5b8d",
+    "b36f6a251a4827a53c13e202f3feb7d9f4350dee",
+    "b3c9422cbf2832b3c706cbb070d6c379b0f0fa1c",
+    "79cefb99366d8809d2e903c5f36f50c2b731913f",
+    "0000000000000000000000000000000000000000",
+];
+
+/// How a command is called from a script.
+const CALLS: &[&str] = &[
+    "return redis.call(unpack(ARGV))",
+    "return redis.pcall(unpack(ARGV))",
+    "redis.setresp(3) return redis.call(unpack(ARGV))",
+    "redis.setresp(3) return redis.pcall(unpack(ARGV))",
+];
+
+impl Draw<'_> {
+    pub(super) fn conversion(&mut self) {
+        self.one_of(CONVERSIONS);
+    }
+
+    pub(super) fn digest(&mut self) {
+        self.one_of(DIGESTS);
+    }
+}
+
+/// The same command, called by a script.
+pub(in crate::differential) fn wrap_in_script(rng: &mut fastrand::Rng, inner: Generated) -> Generated {
+    let script = CALLS[rng.usize(..CALLS.len())];
+    wrapped(&["EVAL", script, "0"], inner)
+}
+
+/// The same command, asked for its keys.
+pub(in crate::differential) fn wrap_in_getkeys(inner: Generated) -> Generated {
+    Generated { inner_at: None, ..wrapped(&["COMMAND", "GETKEYS"], inner) }
+}
+
+fn wrapped(words: &[&str], inner: Generated) -> Generated {
+    let mut args: Vec<Arg> = words.iter().map(|word| Arg::Bytes(word.as_bytes().to_vec())).collect();
+    args.extend(inner.args);
+    let name = super::name_of(words.iter().copied());
+    Generated { args, options: vec![name.clone()], name, inner_at: Some(words.len()), ..inner }
+}
