@@ -139,9 +139,12 @@ fn eval(call: &mut Call<'_>, args: &[&[u8]], read_only: bool) -> Result<Flow, Er
 }
 
 fn evalsha(call: &mut Call<'_>, args: &[&[u8]], read_only: bool) -> Result<Flow, Error> {
+    // What can't be a digest is told before the numbers are read.
+    let sha = Sha::parse(arg(args, 1)).ok_or(texts::NO_SUCH_SCRIPT)?;
     let (keys, arguments) = parameters(args)?;
-    let sha = Sha::parse(arg(args, 1)).filter(|sha| call.core.scripts.has(sha));
-    let sha = sha.ok_or(texts::NO_SUCH_SCRIPT)?;
+    if !call.core.scripts.has(&sha) {
+        return Err(texts::NO_SUCH_SCRIPT);
+    }
     run(call, &Request { sha, text: None, keys, arguments, read_only })
 }
 

@@ -33,7 +33,6 @@ pub(super) const ROWS: &[Row] = &[
     row(2, "TOUCH ({key})+"),
     row(1, "RANDOMKEY"),
     row(6, "OBJECT ENCODING {key}"),
-    row(1, "OBJECT REFCOUNT {key}"),
     row(1, "OBJECT IDLETIME {key}"),
     row(1, "OBJECT FREQ {key}"),
     row(3, "SORT {sortable} <[LIMIT {index} {count}] [(ASC|DESC)] ALPHA>"),

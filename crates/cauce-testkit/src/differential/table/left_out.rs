@@ -69,6 +69,7 @@ pub const LEFT_OUT: &[LeftOut] = &[
     out("monitor", CONNECTION),
     out("object", "a container"),
     out("object|help", OWN_WORDS),
+    out("object|refcount", "which numbers are shared is an inner matter of each server"),
     out("pubsub", "a container"),
     out("pubsub|help", OWN_WORDS),
     out("quit", CONNECTION),
