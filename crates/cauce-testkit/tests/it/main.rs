@@ -3,6 +3,7 @@
 mod categories;
 mod differential;
 mod held;
+mod protocols;
 mod replay;
 #[cfg(feature = "seeded-faults")]
 mod seeded_faults;
