@@ -76,7 +76,7 @@ impl<'a> Call<'a> {
         let slot = self.peek(key)?;
         // Enough until the year 2106.
         let now_s = self.now.seconds() as u32;
-        self.core.database_mut(self.db).entry_mut(slot).accessed_s = now_s;
+        self.core.database(self.db).entry(slot).accessed.set(now_s);
         Some(slot)
     }
 
@@ -182,7 +182,7 @@ impl<'a> Call<'a> {
     pub(crate) fn insert(&mut self, key: &[u8], object: Object) -> Slot {
         let slot = self.database().insert(key, object);
         let now_s = self.now.seconds() as u32;
-        self.database().entry_mut(slot).accessed_s = now_s;
+        self.database().entry(slot).accessed.set(now_s);
         self.notify(NotifyClasses::NEW, "new", key);
         slot
     }

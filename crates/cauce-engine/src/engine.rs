@@ -4,7 +4,10 @@ mod dispatch;
 mod forget;
 mod permissions;
 mod replay;
+mod snapshot;
 mod wake;
+
+pub use snapshot::Snapshot;
 
 use std::sync::Arc;
 
@@ -113,6 +116,27 @@ impl Engine {
     /// [`ReplayError`] if the record cannot belong here; the engine is then in no defined state.
     pub fn replay(&mut self, record: &[u8]) -> Result<(), ReplayError> {
         self.core.replay(record)
+    }
+
+    /// The whole state as it is now, to be written down while commands go on. What it costs at once grows with
+    /// the number of keys by a step per 128 of them; the first change of each page behind it copies the page.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.core.snapshot()
+    }
+
+    /// Takes in one record of a [`Snapshot`], in their order, before any session is opened. When all are in,
+    /// [`Engine::restored`] says where the log goes on.
+    ///
+    /// # Errors
+    /// [`ReplayError`] if the record cannot belong here; the engine is then in no defined state.
+    pub fn restore(&mut self, record: &[u8]) -> Result<(), ReplayError> {
+        self.core.restore(record)
+    }
+
+    /// Ends restoring: the records after `position` are to be replayed next.
+    pub fn restored(&mut self, position: Position) {
+        self.core.position = position;
     }
 
     /// The whole keyspace as canonical bytes: equal states give equal bytes, whatever way led to them.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::collections::{Hash, Named, Set, SortedSet, Table};
 use crate::encoding::Encoding;
@@ -95,9 +96,29 @@ pub(crate) struct Entry {
     /// The newest record of this key.
     pub(crate) position: Position,
     /// When a command last looked at the value, in seconds since the epoch; 0 for never.
-    pub(crate) accessed_s: u32,
+    pub(crate) accessed: Accessed,
     /// How Redis would hold the value.
     pub(crate) encoding: Encoding,
+}
+
+/// A time in seconds that readers of a shared value may set.
+#[derive(Debug, Default)]
+pub(crate) struct Accessed(AtomicU32);
+
+impl Accessed {
+    pub(crate) fn set(&self, seconds: u32) {
+        self.0.store(seconds, Ordering::Relaxed);
+    }
+
+    pub(crate) fn seconds(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Clone for Accessed {
+    fn clone(&self) -> Self {
+        Self(AtomicU32::new(self.seconds()))
+    }
 }
 
 impl Named for Entry {
@@ -135,6 +156,11 @@ impl Database {
         self.seed
     }
 
+    /// The keys with all that belongs to them.
+    pub(crate) fn keys(&self) -> &Table<Entry> {
+        &self.keys
+    }
+
     /// How many keys there are, expired ones that nobody looked at included.
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
@@ -161,7 +187,8 @@ impl Database {
     pub(crate) fn insert(&mut self, key: &[u8], object: Object) -> Slot {
         let encoding = Encoding::natural(&object);
         let (key, position) = (key.into(), Position::default());
-        let entry = Entry { key, object, expires_at: None, position, accessed_s: 0, encoding };
+        let entry =
+            Entry { key, object, expires_at: None, position, accessed: Accessed::default(), encoding };
         Slot(self.keys.insert(entry))
     }
 

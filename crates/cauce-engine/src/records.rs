@@ -7,11 +7,13 @@
 mod codec;
 mod collection;
 mod effect;
+mod part;
 mod stream;
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use collection::CollectionEffect;
 pub(crate) use effect::Effect;
+pub(crate) use part::{BlockPart, StreamPart};
 pub(crate) use stream::{Claim, Release, StreamEffect};
 
 use crate::outputs::Position;

@@ -83,7 +83,7 @@ fn idletime(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     if let Some(slot) = look_up(call, args) {
         // A key that nobody looked at since it was read from the log counts from the start.
         let started_s = call.core.started_at.unwrap_or(call.now).seconds();
-        let accessed_s = u64::from(call.database().entry(slot).accessed_s).max(started_s);
+        let accessed_s = u64::from(call.database().entry(slot).accessed.seconds()).max(started_s);
         call.reply.count(call.now.seconds().saturating_sub(accessed_s) as usize);
     }
     Ok(Flow::Done)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Core;
 use crate::keyspace::{Database, Entry, Object, write_at};
 use crate::records::{Effect, ReplayError, StreamEffect, Writer};
-use crate::stream::BlockLimits;
+use crate::stream::{BlockLimits, Stream};
 use crate::time::Timestamp;
 
 impl Core {
@@ -123,18 +123,10 @@ impl Database {
             }
             Effect::Flush => self.clear(),
             Effect::Stream(effect) => {
-                let slot = match (self.slot(key), effect) {
-                    (Some(slot), _) => slot,
-                    (None, StreamEffect::Create | StreamEffect::Append { .. }) => {
-                        self.insert(key, Object::Stream(Arc::default()))
-                    }
-                    (None, _) => return Err(ReplayError::Contradiction("no such key")),
-                };
-                match &mut self.entry_mut(slot).object {
-                    Object::Stream(stream) => Arc::make_mut(stream).replay(effect, limits)?,
-                    _ => return Err(ReplayError::Contradiction("the key holds no stream")),
-                }
+                let makes = matches!(effect, StreamEffect::Create | StreamEffect::Append { .. });
+                self.stream_mut(key, makes)?.replay(effect, limits)?;
             }
+            Effect::StreamPart(part) => self.stream_mut(key, false)?.restore(part)?,
             Effect::Collection(effect) => {
                 let slot = match self.slot(key) {
                     Some(slot) => slot,
@@ -147,5 +139,18 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    /// The stream of a key, which is made if it may be.
+    fn stream_mut(&mut self, key: &[u8], make: bool) -> Result<&mut Stream, ReplayError> {
+        let slot = match self.slot(key) {
+            Some(slot) => slot,
+            None if make => self.insert(key, Object::Stream(Arc::default())),
+            None => return Err(ReplayError::Contradiction("no such key")),
+        };
+        match &mut self.entry_mut(slot).object {
+            Object::Stream(stream) => Ok(Arc::make_mut(stream)),
+            _ => Err(ReplayError::Contradiction("the key holds no stream")),
+        }
     }
 }

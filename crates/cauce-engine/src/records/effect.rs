@@ -1,6 +1,8 @@
 //! The kinds of effect and their bytes.
 
-use super::{CollectionEffect, Reader, ReplayError, StreamEffect, Writer, collection, stream};
+use super::{
+    CollectionEffect, Reader, ReplayError, StreamEffect, StreamPart, Writer, collection, part, stream,
+};
 use crate::encoding::Encoding;
 use crate::time::Timestamp;
 
@@ -27,6 +29,8 @@ pub(crate) enum Effect<'a> {
     Flush,
     /// The stream at this key changed.
     Stream(StreamEffect<'a>),
+    /// A snapshot of the stream at this key has this part.
+    StreamPart(StreamPart<'a>),
     /// The hash, set or sorted set at this key changed.
     Collection(CollectionEffect<'a>),
 }
@@ -51,7 +55,9 @@ impl<'a> Effect<'a> {
             | Self::CopyFrom { .. }
             | Self::Swap { .. }
             | Self::Flush => true,
-            Self::WriteString { .. } | Self::Encode { .. } | Self::Expire { .. } => false,
+            Self::WriteString { .. } | Self::Encode { .. } | Self::Expire { .. } | Self::StreamPart(_) => {
+                false
+            }
             Self::Stream(effect) => effect.wakes(),
             Self::Collection(effect) => effect.wakes(),
         }
@@ -74,7 +80,7 @@ impl<'a> Effect<'a> {
             | Self::Swap { .. }
             | Self::Flush
             | Self::Collection(_) => true,
-            Self::Encode { .. } => false,
+            Self::Encode { .. } | Self::StreamPart(_) => false,
             Self::Stream(effect) => effect.breaks_watch(),
         }
     }
@@ -123,6 +129,10 @@ impl<'a> Effect<'a> {
                 begin(effect.kind());
                 effect.encode(out);
             }
+            Self::StreamPart(part) => {
+                begin(part.kind());
+                part.encode(out);
+            }
             Self::Collection(effect) => {
                 begin(effect.kind());
                 effect.encode(out);
@@ -156,6 +166,7 @@ impl<'a> Effect<'a> {
             collection::FIRST_KIND..=collection::LAST_KIND => {
                 Self::Collection(CollectionEffect::decode(kind, &mut reader)?)
             }
+            part::FIRST_KIND..=part::LAST_KIND => Self::StreamPart(StreamPart::decode(kind, &mut reader)?),
             unknown => return Err(ReplayError::UnknownKind(unknown)),
         };
         reader.finish()?;

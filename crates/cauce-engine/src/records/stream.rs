@@ -372,7 +372,7 @@ impl Writer<'_> {
 }
 
 impl Reader<'_> {
-    fn id(&mut self) -> Result<StreamId, ReplayError> {
+    pub(crate) fn id(&mut self) -> Result<StreamId, ReplayError> {
         Ok(StreamId::new(self.number()?, self.number()?))
     }
 

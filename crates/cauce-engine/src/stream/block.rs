@@ -29,6 +29,7 @@ use std::sync::Arc;
 use super::StreamId;
 use super::entry::{BITMAP_FIELDS, Entry, bitmap_len};
 use super::varint::{self, push_string, read_string, string_len};
+use crate::records::{BlockPart, ReplayError};
 
 const VERSION: u8 = 1;
 /// Where the master's field count is.
@@ -174,6 +175,51 @@ impl Block {
         };
         block.push(id, fields);
         block
+    }
+
+    /// The block as a snapshot holds it.
+    pub(super) fn part(&self) -> BlockPart<'_> {
+        BlockPart {
+            bytes: &self.bytes,
+            deleted: self.deleted.clone(),
+            last_id: self.last_id,
+            entries: self.entries,
+            sealed: self.bytes.is_sealed(),
+        }
+    }
+
+    /// The block that gave a part; an error if no block can have given it. What the bytes say of single entries
+    /// is not looked at: whoever keeps them keeps a checksum.
+    pub(super) fn restore(serial: u64, part: &BlockPart<'_>) -> Result<Self, ReplayError> {
+        let master = part.bytes.get(1..MASTER_FIELDS).ok_or(ReplayError::Malformed)?;
+        let deleted: u32 = part.deleted.iter().map(|word| word.count_ones()).sum();
+        let live = part.entries.checked_sub(deleted).filter(|&live| live > 0);
+        if part.bytes.first() != Some(&VERSION) || part.bytes.len() > u32::MAX as usize {
+            return Err(ReplayError::Malformed);
+        }
+        let (ms, seq) = master.split_at(8);
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
+        let (Ok(ms), Ok(seq)) = (number(ms), number(seq)) else { return Err(ReplayError::Malformed) };
+        let mut at = MASTER_FIELDS;
+        for _ in 0..varint::read(part.bytes, &mut at).saturating_mul(2) {
+            read_string(part.bytes, &mut at);
+        }
+        let bytes = match part.sealed {
+            true => Bytes::Sealed(part.bytes.into()),
+            false => Bytes::Open(part.bytes.to_vec()),
+        };
+        let mut block = Self {
+            bytes,
+            deleted: part.deleted.clone(),
+            first_id: StreamId::new(ms, seq),
+            last_id: part.last_id,
+            head: Position { offset: offset(at), index: 0 },
+            serial,
+            entries: part.entries,
+            live: live.ok_or(ReplayError::Malformed)?,
+        };
+        block.head = block.skip_deleted(block.head);
+        Ok(block)
     }
 
     /// Adds an entry at the end. The block must [accept](Self::accepts) it.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::block::{Block, BlockLimits, FieldPairs, Position};
 use super::{Entry, StreamId};
+use crate::records::{BlockPart, ReplayError};
 
 /// The numbers kept of a stream's entries. Groups reckon their progress with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +71,38 @@ impl Entries {
         self.counters.length += 1;
         self.counters.entries_added += 1;
         self.counters.last_id = id;
+    }
+
+    /// The blocks in order, as a snapshot holds them.
+    pub(crate) fn block_parts(&self) -> impl Iterator<Item = BlockPart<'_>> {
+        self.blocks.iter().map(Block::part)
+    }
+
+    /// Adds the next block that a snapshot holds.
+    pub(crate) fn restore_block(&mut self, part: &BlockPart<'_>) -> Result<(), ReplayError> {
+        let block = Block::restore(self.next_serial, part)?;
+        if self.blocks.back().is_some_and(|before| before.last_id() >= block.first_id()) {
+            return Err(ReplayError::Contradiction("the blocks are out of order"));
+        }
+        self.next_serial += 1;
+        self.counters.length += block.live();
+        self.blocks.push_back(block);
+        Ok(())
+    }
+
+    /// Sets the numbers that a snapshot holds, behind its last block.
+    pub(crate) fn restore_counters(
+        &mut self,
+        last_id: StreamId,
+        max_deleted_id: StreamId,
+        entries_added: u64,
+    ) -> Result<(), ReplayError> {
+        if !self.accepts_last_id(last_id, Some(entries_added), None) {
+            return Err(ReplayError::Contradiction("the numbers are not those of the entries"));
+        }
+        self.counters = Counters { last_id, max_deleted_id, entries_added, ..self.counters };
+        self.refresh_first_id();
+        Ok(())
     }
 
     /// Deletes an entry, and says whether it was there.

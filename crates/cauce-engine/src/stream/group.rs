@@ -115,6 +115,12 @@ impl Group {
         self.last_delivered_id = self.last_delivered_id.max(id);
     }
 
+    /// Sets when a consumer was last seen and last given an entry.
+    pub fn set_times(&mut self, consumer: ConsumerIndex, seen_at: u64, active_at: Option<u64>) {
+        let consumer = self.consumer_mut(consumer);
+        (consumer.seen_at, consumer.active_at) = (seen_at, active_at);
+    }
+
     /// Adds a consumer whose name is not taken.
     pub fn create_consumer(&mut self, name: &[u8], now_ms: u64) -> ConsumerIndex {
         let index = self.free.pop().unwrap_or_else(|| {

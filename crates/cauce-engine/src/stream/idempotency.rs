@@ -137,6 +137,11 @@ impl Idempotency {
         self.added
     }
 
+    /// Sets how many marks were ever made.
+    pub fn set_added(&mut self, added: u64) {
+        self.added = added;
+    }
+
     /// How many additions were none, since the process began.
     #[must_use]
     pub fn duplicates(&self) -> u64 {

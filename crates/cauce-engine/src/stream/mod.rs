@@ -13,6 +13,7 @@ mod id_map;
 mod idempotency;
 mod released;
 mod replay;
+mod restore;
 mod state;
 mod varint;
 

@@ -45,14 +45,7 @@ proptest! {
             world.advance_ms(ms);
             world.tick();
         }
-        for _ in 0..2 {
-            let mut replayed = Engine::new(Settings::default());
-            for record in &world.records {
-                prop_assert_eq!(replayed.replay(record), Ok(()));
-            }
-            prop_assert_eq!(replayed.dump(), world.engine.dump());
-            prop_assert_eq!(replayed.position(), world.engine.position());
-        }
+        world.assert_recovers();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cauce_engine::{Engine, Outcome, SessionId, Settings};
+use cauce_engine::{Outcome, SessionId, Settings};
 use proptest::prelude::*;
 
 use crate::support::World;
@@ -99,11 +99,6 @@ proptest! {
             forget_served(&world, &mut waiting);
         }
         assert_pending_agree(&mut world);
-        let mut replayed = Engine::new(settings);
-        for record in &world.records {
-            prop_assert_eq!(replayed.replay(record), Ok(()));
-        }
-        prop_assert_eq!(replayed.dump(), world.engine.dump());
-        prop_assert_eq!(replayed.position(), world.engine.position());
+        world.assert_recovers();
     }
 }

@@ -1,6 +1,8 @@
 //! An engine with a clock that only the test moves, and sessions by number.
 
-use cauce_engine::{DeliveryKind, Engine, Outcome, Outputs, SessionId, SessionInfo, Settings, Timestamp};
+use cauce_engine::{
+    DeliveryKind, Engine, Outcome, Outputs, SessionId, SessionInfo, Settings, Snapshot, Timestamp,
+};
 
 /// When every test begins.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
@@ -11,7 +13,14 @@ pub(crate) struct World {
     pub(crate) out: Outputs,
     /// All records so far.
     pub(crate) records: Vec<Vec<u8>>,
+    settings: Settings,
+    commands: usize,
+    /// Taken now and then, and kept while the state changes.
+    snapshots: Vec<Snapshot>,
 }
+
+/// A snapshot is taken before every so manieth command.
+const SNAPSHOT_EVERY: usize = 17;
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -21,12 +30,20 @@ impl World {
     /// Sessions 1 to 4 are open.
     pub(crate) fn with(settings: Settings) -> Self {
         let now = Timestamp::from_millis(START_MS);
-        let mut engine = Engine::new(settings);
+        let mut engine = Engine::new(settings.clone());
         for id in 1..=4 {
             let address = format!("127.0.0.1:{}", 1000 + id);
             engine.open_session(now, SessionId::new(id), SessionInfo { address, ..SessionInfo::default() });
         }
-        Self { engine, now, out: Outputs::default(), records: Vec::new() }
+        Self {
+            engine,
+            now,
+            out: Outputs::default(),
+            records: Vec::new(),
+            settings,
+            commands: 0,
+            snapshots: Vec::new(),
+        }
     }
 
     pub(crate) fn advance_ms(&mut self, ms: u64) {
@@ -42,6 +59,10 @@ impl World {
 
     pub(crate) fn run_args(&mut self, session: u64, args: &[&[u8]]) -> (Outcome, String) {
         self.out.clear();
+        if self.commands.is_multiple_of(SNAPSHOT_EVERY) {
+            self.snapshots.push(self.engine.snapshot());
+        }
+        self.commands += 1;
         let outcome = self.engine.apply(self.now, SessionId::new(session), args, &mut self.out);
         self.records.extend(self.out.records.iter().map(<[u8]>::to_vec));
         (outcome, text(&self.out.replies))
@@ -51,6 +72,26 @@ impl World {
         self.out.clear();
         self.engine.tick(self.now, &mut self.out);
         self.records.extend(self.out.records.iter().map(<[u8]>::to_vec));
+    }
+
+    /// Fails unless the state comes back from all records, and from each snapshot with the records behind it.
+    #[track_caller]
+    pub(crate) fn assert_recovers(&self) {
+        let (dump, position) = (self.engine.dump(), self.engine.position());
+        let check = |mut recovered: Engine| {
+            for record in &self.records[recovered.position().0 as usize..] {
+                assert_eq!(recovered.replay(record), Ok(()));
+            }
+            assert!(recovered.dump() == dump, "the state came back as another one");
+            assert_eq!(recovered.position(), position);
+        };
+        check(Engine::new(self.settings.clone()));
+        for snapshot in &self.snapshots {
+            let mut recovered = Engine::new(self.settings.clone());
+            snapshot.write(|record| recovered.restore(record)).expect("a snapshot can be taken in");
+            recovered.restored(snapshot.position());
+            check(recovered);
+        }
     }
 
     /// What the last call delivered to others: `session:bytes`, an unblocking reply with `!` in between.

@@ -1,0 +1,111 @@
+//! The whole state at one position, for whoever writes it down while commands go on.
+
+use std::borrow::Cow;
+
+use super::Core;
+use crate::collections::{Member, Table};
+use crate::keyspace::{Entry, Object};
+use crate::outputs::Position;
+use crate::records::{CollectionEffect, Effect, ReplayError, Writer};
+
+/// Elements of a collection per record.
+const ELEMENTS_PER_RECORD: usize = 256;
+
+/// The state as it was at one position. Taking one costs a step per page of keys, and what is changed afterwards
+/// is copied page by page when it first changes; it can be written down on any thread.
+#[derive(Debug)]
+pub struct Snapshot {
+    databases: Vec<Table<Entry>>,
+    position: Position,
+}
+
+impl Snapshot {
+    /// The last record that it holds the effect of.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Hands out records that make the state, in order, for [`super::Engine::restore`]. None is larger than some
+    /// kilobytes, unless a single value or block of entries is.
+    ///
+    /// # Errors
+    /// What `sink` returns; nothing is handed out after that.
+    pub fn write<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut bytes = Vec::new();
+        for (index, keys) in self.databases.iter().enumerate() {
+            for entry in keys.iter() {
+                write_entry(entry, &mut |effect: &Effect<'_>| {
+                    bytes.clear();
+                    effect.encode(index, &entry.key, &mut Writer::new(&mut bytes));
+                    sink(&bytes)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// See [`super::Engine::snapshot`].
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let databases = self.databases.iter().map(|database| database.keys().clone()).collect();
+        Snapshot { databases, position: self.position }
+    }
+
+    /// See [`super::Engine::restore`].
+    pub(super) fn restore(&mut self, record: &[u8]) -> Result<(), ReplayError> {
+        let before = self.position;
+        let restored = self.replay(record);
+        self.position = before;
+        restored
+    }
+}
+
+fn write_entry<E>(entry: &Entry, emit: &mut impl FnMut(&Effect<'_>) -> Result<(), E>) -> Result<(), E> {
+    match &entry.object {
+        Object::String(value) => emit(&Effect::SetString { value, expires_at: None })?,
+        Object::Stream(stream) => stream.write_records(emit)?,
+        Object::Hash(hash) => {
+            let pairs = hash.fields().iter().flat_map(|field| [field.name(), field.value()]);
+            in_parts(pairs, 2 * ELEMENTS_PER_RECORD, |pairs| {
+                emit(&Effect::Collection(CollectionEffect::HashSet { pairs: Cow::Borrowed(pairs) }))
+            })?;
+        }
+        Object::Set(set) => {
+            let members = set.members().iter().map(|member| &**member);
+            in_parts(members, ELEMENTS_PER_RECORD, |members| {
+                emit(&Effect::Collection(CollectionEffect::SetAdd { members: Cow::Borrowed(members) }))
+            })?;
+        }
+        Object::SortedSet(set) => {
+            let scored = set.range(0..set.len(), false).map(Member::scored);
+            in_parts(scored, ELEMENTS_PER_RECORD, |scored| {
+                let scored = Cow::Borrowed(scored);
+                emit(&Effect::Collection(CollectionEffect::SortedSetPut { scored }))
+            })?;
+        }
+    }
+    emit(&Effect::Encode { encoding: entry.encoding })?;
+    match entry.expires_at {
+        Some(at) => emit(&Effect::Expire { at: Some(at) }),
+        None => Ok(()),
+    }
+}
+
+/// Hands on what an iterator gives, `len` at a time.
+fn in_parts<T, E>(
+    mut all: impl Iterator<Item = T>,
+    len: usize,
+    mut take: impl FnMut(&[T]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut part = Vec::with_capacity(len);
+    loop {
+        part.clear();
+        part.extend(all.by_ref().take(len));
+        if part.is_empty() {
+            return Ok(());
+        }
+        take(&part)?;
+    }
+}
