@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// The id of a stream entry: the broker's clock in milliseconds, and a number that tells entries of one millisecond apart.
@@ -77,11 +78,26 @@ pub struct ParseEntryIdError {
 /// The field/value pairs of an entry, in the order of the wire.
 ///
 /// Names and values are bytes, as in Redis; a name may occur more than once, and lookups then find the first.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Fields(Vec<(Bytes, Bytes)>);
+#[derive(Clone)]
+pub struct Fields(Repr);
 
-/// Names and media types that Cauce writes are static; what comes from the wire is owned.
+/// Names and media types that Cauce writes are static; what comes in other ways is owned.
 type Bytes = Cow<'static, [u8]>;
+
+#[derive(Clone)]
+enum Repr {
+    Owned(Vec<(Bytes, Bytes)>),
+    /// Still in the reply that it came with, which all entries of that reply share.
+    Wire(Slice),
+}
+
+/// Bulk strings in a row, inside a reply.
+#[derive(Clone)]
+struct Slice {
+    reply: Arc<Vec<u8>>,
+    start: usize,
+    pairs: usize,
+}
 
 impl Fields {
     /// No fields.
@@ -91,12 +107,17 @@ impl Fields {
     }
 
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
+        Self(Repr::Owned(Vec::with_capacity(capacity)))
+    }
+
+    /// Fields that begin at `start` of a reply, where their `pairs` names and values have been seen to be bulk strings.
+    pub(crate) fn in_reply(reply: Arc<Vec<u8>>, start: usize, pairs: usize) -> Self {
+        Self(Repr::Wire(Slice { reply, start, pairs }))
     }
 
     /// Appends a pair; an earlier one of that name stays.
     pub fn push(&mut self, name: impl Into<Cow<'static, [u8]>>, value: impl Into<Cow<'static, [u8]>>) {
-        self.0.push((name.into(), value.into()));
+        self.owned().push((name.into(), value.into()));
     }
 
     /// Appends a pair of texts.
@@ -105,13 +126,13 @@ impl Fields {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         };
-        self.0.push((Cow::Borrowed(name.as_bytes()), value));
+        self.owned().push((Cow::Borrowed(name.as_bytes()), value));
     }
 
     /// The value of the first field of that name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find(|(found, _)| found.as_ref() == name.as_bytes()).map(|(_, value)| value.as_ref())
+        self.iter().find(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// The value of the first field of that name, if it is UTF-8.
@@ -122,28 +143,112 @@ impl Fields {
 
     /// All pairs, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+        match &self.0 {
+            Repr::Owned(pairs) => Pairs { owned: pairs.iter(), wire: &[], left: pairs.len() },
+            Repr::Wire(slice) => Pairs {
+                owned: [].iter(),
+                wire: slice.reply.get(slice.start..).unwrap_or_default(),
+                left: slice.pairs,
+            },
+        }
     }
 
     /// How many pairs there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        match &self.0 {
+            Repr::Owned(pairs) => pairs.len(),
+            Repr::Wire(slice) => slice.pairs,
+        }
     }
 
     /// Whether there is no pair.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn split_off(&mut self, at: usize) -> Self {
-        Self(self.0.split_off(at.min(self.0.len())))
+        let pairs = self.owned();
+        let at = at.min(pairs.len());
+        Self(Repr::Owned(pairs.split_off(at)))
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
-        self.0.append(&mut other.0);
+        self.owned().append(other.owned());
     }
+
+    /// Takes the pairs out of the reply, to change them.
+    fn owned(&mut self) -> &mut Vec<(Bytes, Bytes)> {
+        if let Repr::Wire(_) = &self.0 {
+            let pairs =
+                self.iter().map(|(name, value)| (name.to_vec().into(), value.to_vec().into())).collect();
+            self.0 = Repr::Owned(pairs);
+        }
+        match &mut self.0 {
+            Repr::Owned(pairs) => pairs,
+            Repr::Wire(_) => unreachable!("it was just made owned"),
+        }
+    }
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self(Repr::Owned(Vec::new()))
+    }
+}
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Fields {}
+
+struct Pairs<'a> {
+    owned: std::slice::Iter<'a, (Bytes, Bytes)>,
+    wire: &'a [u8],
+    left: usize,
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        if let Some((name, value)) = self.owned.next() {
+            return Some((name.as_ref(), value.as_ref()));
+        }
+        let (name, rest) = bulk(self.wire)?;
+        let (value, rest) = bulk(rest)?;
+        self.wire = rest;
+        Some((name, value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Pairs<'_> {}
+
+/// The bulk string `$LENGTH\r\n...\r\n` at the beginning, and what follows it.
+pub(crate) fn bulk(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = bytes.strip_prefix(b"$")?;
+    let mut length = 0_usize;
+    let mut digits = 0;
+    for byte in rest {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        length = length.checked_mul(10)?.checked_add(usize::from(digit))?;
+        digits += 1;
+    }
+    let rest = rest.get(digits..)?.strip_prefix(b"\r\n")?;
+    let (text, rest) = rest.split_at_checked(length)?;
+    Some((text, rest.strip_prefix(b"\r\n")?))
 }
 
 impl fmt::Debug for Fields {
@@ -195,6 +300,20 @@ mod tests {
             let error = wrong.parse::<EntryId>().unwrap_err();
             assert!(error.to_string().contains("is not an entry id"), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn fields_read_from_a_reply_as_from_their_own() {
+        let reply = Arc::new(b"*4\r\n$1\r\na\r\n$2\r\n\r\n\r\n$0\r\n\r\n$1\r\nb\r\n".to_vec());
+        let mut fields = Fields::in_reply(reply, 4, 2);
+        let mut owned = Fields::new();
+        owned.push(b"a", b"\r\n");
+        owned.push(b"", b"b");
+        assert_eq!(fields, owned);
+        assert_eq!((fields.len(), fields.field(""), fields.field("b")), (2, Some(&b"b"[..]), None));
+        fields.push_text("c", "d");
+        assert_eq!((fields.len(), fields.text("a"), fields.text("c")), (3, Some("\r\n"), Some("d")));
+        assert_eq!(fields.split_off(1).len(), 2);
     }
 
     #[test]

@@ -68,15 +68,17 @@ pub use entry::{Entry, EntryId, Fields, ParseEntryIdError};
 pub use error::{CommandError, ConnectError, PublishAllError, PublishError};
 pub use event::{DecodeError, EncodeError, Event, Metadata};
 pub use inspect::{
-    ConsumerInfo, DeadLetter, GroupInfo, Inspector, PendingEntry, PendingQuery, Redriven, StreamInfo,
+    ConsumerInfo, DeadLetter, GroupInfo, Inspector, LetterAlarm, LetterFilter, LetterGroup, LetterLimits,
+    PendingEntry, PendingQuery, RedriveReport, Redriven, StreamInfo,
 };
 pub use queue::{
     Message, MessageId, Queue, QueueAttributes, QueueChanges, QueueError, QueueOptions, Queues, SendAllError,
     Units,
 };
 pub use service::{
-    Arguments, Context, Delivery, Extract, FromRef, Handler, HandlerError, Headers, IntoOutcome, Report,
-    Retry, Running, Service, ServiceError, Start, State,
+    Arguments, Batch, BatchArguments, Context, Delivery, Extract, FromRef, Handler, HandlerError, Handling,
+    Headers, IntoOutcome, IntoOutcomes, PastAttempt, Report, Retry, Running, Service, ServiceError, Start,
+    State, Verdict,
 };
 pub use stream::{Follower, Stream};
 

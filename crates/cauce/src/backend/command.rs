@@ -46,7 +46,7 @@ pub(crate) fn push_ids(command: &mut Cmd, ids: impl IntoIterator<Item = EntryId>
 
 /// The key of something that Cauce keeps beside a stream. It shares the stream's cluster slot: a stream with a hash tag of its
 /// own keeps it, any other becomes the tag.
-fn companion(stream: &str, name: &str) -> String {
+pub(crate) fn companion(stream: &str, name: &str) -> String {
     let tagged = stream
         .split_once('{')
         .and_then(|(_, rest)| rest.split_once('}'))

@@ -16,7 +16,7 @@ use super::reply;
 use crate::error::{CommandError, ConnectError};
 
 /// How long opening a connection may take, log-in included.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Commands that wait in the queue to the connection's task before senders are held back.
 const QUEUE_LENGTH: usize = 1024;
 

@@ -6,6 +6,7 @@ pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod link;
 pub(crate) mod reply;
+pub(crate) mod wire;
 
 mod dial;
 #[cfg(feature = "embedded")]

@@ -3,7 +3,9 @@
 
 mod dead_letters;
 
-pub use dead_letters::{DeadLetter, Redriven};
+pub use dead_letters::{
+    DeadLetter, LetterAlarm, LetterFilter, LetterGroup, LetterLimits, RedriveReport, Redriven,
+};
 
 use std::time::Duration;
 
@@ -280,6 +282,17 @@ impl Inspector {
         let mut command = cmd("XRANGE");
         command.arg(stream).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
         reply::entries(self.link.send(&command).await?).ok_or(unexpected("XRANGE"))
+    }
+}
+
+impl Inspector {
+    /// The broker's clock, in milliseconds.
+    pub(crate) async fn time_ms(&self) -> Result<u64, CommandError> {
+        let parts = reply::list(self.link.send(&cmd("TIME")).await?).ok_or(unexpected("TIME"))?;
+        match (parts.first().and_then(reply::count), parts.get(1).and_then(reply::count)) {
+            (Some(seconds), Some(micros)) => Ok(seconds * 1000 + micros / 1000),
+            _ => Err(unexpected("TIME")),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lane::Delivered;
 use crate::codec::json;
 use crate::entry::{EntryId, Fields};
 
@@ -75,6 +76,18 @@ pub struct Delivery {
     pub group: Arc<str>,
     /// The consumer: this process's name in the group, unique for every start.
     pub consumer: Arc<str>,
+}
+
+impl Delivery {
+    pub(crate) fn of(delivered: &Delivered, names: &Names) -> Self {
+        Self {
+            stream: Arc::clone(&delivered.lane.origin),
+            id: delivered.id,
+            attempt: delivered.attempt,
+            group: Arc::clone(&names.group),
+            consumer: Arc::clone(&names.consumer),
+        }
+    }
 }
 
 impl<S> Extract<S> for Delivery {

@@ -9,7 +9,8 @@ use crate::backend::reply::{self, Attributes};
 use crate::entry::EntryId;
 use crate::error::CommandError;
 
-/// Makes the group on every stream that has none; streams that do not exist are made too.
+/// Makes the group on every stream that has none; streams that do not exist are made too. A group that there was before, and that was lost
+/// or destroyed, goes on where it was.
 ///
 /// # Errors
 /// If the broker can't be reached or refuses.
@@ -20,7 +21,15 @@ pub(crate) async fn create_all(core: &Core) -> Result<(), CommandError> {
         Start::Id(id) => id.to_string(),
     };
     for lane in core.lanes() {
-        create(core, &lane.stream, &start).await?;
+        match saved(core, &lane).await? {
+            Some(saved) => {
+                let resumed = point(core, &lane, saved).await?;
+                create(core, &lane.stream, &resumed.to_string()).await?;
+            }
+            None => {
+                create(core, &lane.stream, &start).await?;
+            }
+        }
     }
     Ok(())
 }
@@ -47,29 +56,53 @@ pub(crate) async fn find_sides(core: &Core) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Makes the groups that are gone from the broker, each where this process knows that everything before is done: before the
-/// first entry that it holds, or after the newest that it was given. Nothing is skipped; what others had acknowledged beyond that
-/// comes again.
+/// Makes the groups that are gone from the broker, each before the lowest entry that was not acknowledged: as far as this process knows, and as was
+/// saved at the broker about every second. Nothing is skipped; what was acknowledged beyond that comes again.
 ///
 /// # Errors
 /// If the broker can't be reached or refuses.
 pub(crate) async fn heal(core: &Core) -> Result<(), CommandError> {
     for lane in core.lanes() {
-        let known = core.held.lowest(lane.index).map_or_else(|| lane.cursor(), EntryId::previous);
-        let start = match newest(core, &lane).await? {
-            // The stream itself was lost, and ids may start anew: whatever is in it now is new.
-            newest if newest < known => {
-                lane.rewind();
-                EntryId::ZERO
-            }
-            _ => known,
+        let held = core.held.lowest(lane.index).map(EntryId::previous);
+        let known = match (held, saved(core, &lane).await?) {
+            (Some(held), Some(saved)) => held.min(saved),
+            (Some(known), None) | (None, Some(known)) => known,
+            (None, None) => lane.cursor(),
         };
+        let start = point(core, &lane, known).await?;
         if create(core, &lane.stream, &start.to_string()).await? {
             core.counters.groups_recreated.one();
             tracing::warn!(stream = %lane.stream, group = %core.names.group, %start, "the group was gone and is made again");
         }
     }
     Ok(())
+}
+
+/// After which entry the group would have to go on, as it was saved at the broker.
+async fn saved(core: &Core, lane: &Lane) -> Result<Option<EntryId>, CommandError> {
+    let saved = reply::text(core.link.send(cmd("GET").arg(&lane.cursor_key)).await?);
+    Ok(saved.as_deref().and_then(parse))
+}
+
+/// `from ID`: that entry comes again; `after ID`: it does not.
+fn parse(saved: &str) -> Option<EntryId> {
+    let (word, id) = saved.split_once(' ')?;
+    let id: EntryId = id.parse().ok()?;
+    match word {
+        "from" => Some(id.previous()),
+        "after" => Some(id),
+        _ => None,
+    }
+}
+
+/// Where to begin, if everything up to `known` is done.
+async fn point(core: &Core, lane: &Lane, known: EntryId) -> Result<EntryId, CommandError> {
+    if newest(core, lane).await? < known {
+        // The stream itself was lost, and ids may start anew: whatever is in it now is new.
+        lane.rewind();
+        return Ok(EntryId::ZERO);
+    }
+    Ok(known)
 }
 
 /// Whether it was not there.
@@ -93,5 +126,18 @@ async fn newest(core: &Core, lane: &Lane) -> Result<EntryId, CommandError> {
             id.as_ref().and_then(reply::entry_id).ok_or(CommandError::Unexpected { command: "XINFO STREAM" })
         }
         _ => Ok(EntryId::ZERO),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_cursor_is_read() {
+        assert_eq!(parse("from 5-1"), Some(EntryId::new(5, 0)));
+        assert_eq!(parse("after 5-1"), Some(EntryId::new(5, 1)));
+        assert_eq!(parse("5-1"), None);
+        assert_eq!(parse("until 5-1"), None);
     }
 }

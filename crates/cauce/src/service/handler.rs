@@ -1,10 +1,16 @@
 //! Handlers: plain async functions.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::time::Duration;
 
-use super::extract::{Context, Extract, Names};
+use super::batch::{Batch, IntoOutcomes};
+use super::calls::message;
+use super::extract::{Context, Delivery, Extract, FromRef, Names, State};
+use super::handling::Handling;
 use super::lane::Delivered;
-use super::outcome::{HandlerError, IntoOutcome};
+use super::outcome::{HandlerError, IntoOutcome, Outcome};
+use crate::entry::Fields;
 use crate::event::{DecodeError, Event};
 
 /// An async function that takes an event, and after it what it needs: [`State`](crate::State), [`Delivery`](crate::Delivery),
@@ -74,12 +80,85 @@ handler!(A, B, C);
 handler!(A, B, C, D);
 handler!(A, B, C, D, G);
 
+/// The arguments of a handler of batches: a [`Batch`] of events, and after it what all of them share.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the arguments of a handler of batches",
+    note = "the first is a `Batch` of a type that derives `Event`; after it at most two `State<T>`: each event's delivery is in the batch"
+)]
+pub trait BatchArguments<S>: 'static {
+    /// The event of the batch.
+    type Event: Event;
+
+    /// Takes the others from the state.
+    fn take(batch: Batch<Self::Event>, state: &S) -> Self;
+}
+
+impl<S, E: Event> BatchArguments<S> for (Batch<E>,) {
+    type Event = E;
+
+    fn take(batch: Batch<E>, _: &S) -> Self {
+        (batch,)
+    }
+}
+
+impl<S, E: Event, T: FromRef<S> + Send + 'static> BatchArguments<S> for (Batch<E>, State<T>) {
+    type Event = E;
+
+    fn take(batch: Batch<E>, state: &S) -> Self {
+        (batch, State(T::from_ref(state)))
+    }
+}
+
+impl<S, E: Event, T: FromRef<S> + Send + 'static, U: FromRef<S> + Send + 'static> BatchArguments<S>
+    for (Batch<E>, State<T>, State<U>)
+{
+    type Event = E;
+
+    fn take(batch: Batch<E>, state: &S) -> Self {
+        (batch, State(T::from_ref(state)), State(U::from_ref(state)))
+    }
+}
+
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
+pub(crate) type BatchFuture = Pin<Box<dyn Future<Output = Vec<Result<(), HandlerError>>> + Send>>;
 
-/// A handler with its state, its types forgotten.
-pub(crate) type Route = Box<dyn Fn(&Delivered, &Names) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
+/// A handler of events with its state, its types forgotten.
+pub(crate) type Call = Box<dyn Fn(&Delivered, &Names) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
+/// A handler of batches with its state, its types forgotten.
+pub(crate) type BatchCall = Box<dyn Fn(Vec<Delivered>, &Names) -> Begun + Send + Sync>;
+/// What an entry is about.
+type KeyOf = fn(&Fields) -> Result<Option<String>, DecodeError>;
 
-pub(crate) fn route<H, A, S>(handler: H, state: S) -> Route
+/// A batch whose handler was called.
+pub(crate) struct Begun {
+    /// What could be decoded, in the order of the results to come.
+    pub(crate) called: Vec<Delivered>,
+    /// What failed before.
+    pub(crate) failed: Vec<(Delivered, Outcome)>,
+    /// Nothing if nothing could be decoded, or the handler panicked before it waited.
+    pub(crate) future: Option<BatchFuture>,
+}
+
+/// How entries of one action are handled.
+pub(crate) struct Route {
+    /// Its place among the service's handlers.
+    pub(crate) number: usize,
+    pub(crate) work: Work,
+    pub(crate) key: KeyOf,
+    pub(crate) handling: Handling,
+}
+
+pub(crate) enum Work {
+    One(Call),
+    Many { call: BatchCall, length: usize, linger: Duration },
+}
+
+/// The handler's key of an entry, for services that keep the order.
+pub(crate) fn key_of<E: Event>(fields: &Fields) -> Result<Option<String>, DecodeError> {
+    E::decode(fields).map(|event| event.key())
+}
+
+pub(crate) fn call<H, A, S>(handler: H, state: S) -> Call
 where
     H: Handler<A, Output: IntoOutcome, Future: Send>,
     A: Arguments<S>,
@@ -98,4 +177,58 @@ where
         let future = handler.call(A::take(event, &context));
         Ok(Box::pin(async move { future.await.into_outcome() }))
     })
+}
+
+pub(crate) fn batch_call<H, A, S>(handler: H, state: S) -> BatchCall
+where
+    H: Handler<A, Output: IntoOutcomes, Future: Send>,
+    A: BatchArguments<S>,
+    S: Send + Sync + 'static,
+{
+    Box::new(move |delivered, names| {
+        let mut begun =
+            Begun { called: Vec::with_capacity(delivered.len()), failed: Vec::new(), future: None };
+        let mut items = Vec::with_capacity(delivered.len());
+        for delivered in delivered {
+            match catch_unwind(AssertUnwindSafe(|| A::Event::decode(&delivered.fields))) {
+                Ok(Ok(event)) => {
+                    items.push((event, Delivery::of(&delivered, names)));
+                    begun.called.push(delivered);
+                }
+                Ok(Err(error)) => begun.failed.push((delivered, Outcome::Undecodable(error))),
+                Err(panic) => begun.failed.push((delivered, Outcome::Panicked(message(&*panic)))),
+            }
+        }
+        let length = items.len();
+        if length == 0 {
+            return begun;
+        }
+        match catch_unwind(AssertUnwindSafe(|| handler.call(A::take(Batch(items), &state)))) {
+            Ok(future) => begun.future = Some(Box::pin(async move { future.await.into_outcomes(length) })),
+            Err(panic) => {
+                let message = message(&*panic);
+                let called = begun.called.drain(..);
+                begun.failed.extend(called.map(|delivered| (delivered, Outcome::Panicked(message.clone()))));
+            }
+        }
+        begun
+    })
+}
+
+impl Route {
+    /// How many entries make a batch.
+    pub(crate) fn length(&self) -> usize {
+        match self.work {
+            Work::One(_) => 1,
+            Work::Many { length, .. } => length,
+        }
+    }
+
+    /// How long an entry waits for others of its batch.
+    pub(crate) fn linger(&self) -> Duration {
+        match self.work {
+            Work::One(_) => Duration::ZERO,
+            Work::Many { linger, .. } => linger,
+        }
+    }
 }

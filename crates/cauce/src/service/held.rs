@@ -1,47 +1,77 @@
-//! The entries that this process holds: read, queued, running, waiting for a retry, or settled and not yet confirmed.
+//! The entries that this process holds: read, queued, running, or settled and not yet confirmed.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::entry::EntryId;
 
-/// Entries that a service may hold. When it is reached, nothing more is read: retries and slow handlers push back.
+/// Entries that a service may hold: as many as its keeper can renew. When it is reached, nothing more is read.
 pub(crate) const HELD_MAX: usize = 16_384;
 
-/// Which entries are held, by lane.
+/// Which entries are held, by lane, and since when.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    entries: Mutex<HashSet<(usize, EntryId)>>,
+    entries: Mutex<HashMap<(usize, EntryId), Instant, RandomState>>,
     released: Notify,
 }
 
+/// The table, to take many entries at once.
+pub(crate) struct Taking<'a> {
+    entries: MutexGuard<'a, HashMap<(usize, EntryId), Instant, RandomState>>,
+    now: Instant,
+}
+
+impl Taking<'_> {
+    /// Whether it was not held yet.
+    pub(crate) fn take(&mut self, lane: usize, id: EntryId) -> bool {
+        self.entries.insert((lane, id), self.now).is_none()
+    }
+}
+
 impl Held {
-    /// Takes what is not held yet and keeps only that; says how many were.
-    pub(crate) fn take_new<T>(&self, lane: usize, items: &mut Vec<T>, id: impl Fn(&T) -> EntryId) -> usize {
-        let before = items.len();
-        let mut entries = self.lock();
-        items.retain(|item| entries.insert((lane, id(item))));
-        before - items.len()
+    /// Entries that are taken now.
+    pub(crate) fn taking(&self) -> Taking<'_> {
+        Taking { entries: self.lock(), now: Instant::now() }
     }
 
     pub(crate) fn release(&self, lane: usize, ids: impl IntoIterator<Item = EntryId>) {
         let mut entries = self.lock();
+        let was_full = entries.len() >= HELD_MAX;
         for id in ids {
             entries.remove(&(lane, id));
         }
         drop(entries);
-        self.released.notify_waiters();
+        if was_full {
+            self.released.notify_waiters();
+        }
     }
 
     pub(crate) fn contains(&self, lane: usize, id: EntryId) -> bool {
-        self.lock().contains(&(lane, id))
+        self.lock().contains_key(&(lane, id))
+    }
+
+    /// What has been held for at least so long, in the order of the stream. Counts as taken now.
+    pub(crate) fn renew_older(&self, lane: usize, age: Duration) -> Vec<EntryId> {
+        let now = Instant::now();
+        let mut ids = Vec::new();
+        for ((held, id), since) in self.lock().iter_mut() {
+            if *held == lane && now.duration_since(*since) >= age {
+                *since = now;
+                ids.push(*id);
+            }
+        }
+        ids.sort_unstable();
+        ids
     }
 
     /// The first of the stream that is held.
     pub(crate) fn lowest(&self, lane: usize) -> Option<EntryId> {
-        self.lock().iter().filter(|(held, _)| *held == lane).map(|(_, id)| *id).min()
+        self.lock().keys().filter(|(held, _)| *held == lane).map(|(_, id)| *id).min()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -66,7 +96,7 @@ impl Held {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<(usize, EntryId)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(usize, EntryId), Instant, RandomState>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,14 +105,17 @@ impl Held {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_entry_is_taken_once() {
+    fn take(held: &Held, lane: usize, ids: impl IntoIterator<Item = EntryId>) -> Vec<bool> {
+        let mut taking = held.taking();
+        ids.into_iter().map(|id| taking.take(lane, id)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_is_taken_once() {
         let held = Held::default();
         let id = |seq| EntryId::new(1, seq);
-        held.take_new(0, &mut vec![id(2)], |id| *id);
-        let mut ids = vec![id(1), id(2), id(3)];
-        assert_eq!(held.take_new(0, &mut ids, |id| *id), 1);
-        assert_eq!(ids, [id(1), id(3)]);
+        assert_eq!(take(&held, 0, [id(2)]), [true]);
+        assert_eq!(take(&held, 0, [id(1), id(2), id(3)]), [true, false, true]);
         assert_eq!(held.lowest(0), Some(id(1)));
         assert_eq!(held.lowest(1), None);
         held.release(0, [id(1), id(2)]);
@@ -90,11 +123,21 @@ mod tests {
         assert_eq!(held.room(), HELD_MAX - 1);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_is_old_is_renewed_once() {
+        let held = Held::default();
+        take(&held, 0, [EntryId::new(2, 0), EntryId::new(1, 0)]);
+        assert!(held.renew_older(0, Duration::from_secs(1)).is_empty());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        take(&held, 0, [EntryId::new(3, 0)]);
+        assert_eq!(held.renew_older(0, Duration::from_secs(1)), [EntryId::new(1, 0), EntryId::new(2, 0)]);
+        assert!(held.renew_older(0, Duration::from_secs(1)).is_empty());
+    }
+
     #[tokio::test]
     async fn a_full_table_waits_for_a_release() {
         let held = Held::default();
-        let mut ids: Vec<EntryId> = (0..HELD_MAX as u64).map(|seq| EntryId::new(1, seq)).collect();
-        held.take_new(0, &mut ids, |id| *id);
+        take(&held, 0, (0..HELD_MAX as u64).map(|seq| EntryId::new(1, seq)));
         let waiting = held.wait_for_room();
         tokio::pin!(waiting);
         assert!(futures_util::FutureExt::now_or_never(waiting.as_mut()).is_none());

@@ -1,27 +1,37 @@
-//! The keeper: a task that looks through the pending entries now and then. It renews what this process holds, takes over what the
-//! dead left, and finds deliveries that were lost on the way.
+//! The keeper: a task that renews the lease of this process and of what it holds, takes over what the dead left, and finds deliveries that
+//! were lost on the way.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::Pipeline;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::core::Core;
-use super::group;
+use super::core::{Core, millis};
+use super::due::{batch_length, hold};
 use super::lane::{Delivered, Lane};
-use super::pending::{self, PAGE, Pending, deliveries};
-use super::reader::Batch;
+use super::pending;
+use super::reader::{Again, Batch};
+use super::scripts::{self, PARKED};
 use super::settle::{DeadLetter, Settlement};
-use crate::backend::command::push_ids;
-use crate::entry::EntryId;
+use crate::backend::reply::{self, Attributes};
 use crate::error::CommandError;
 
-/// Renews the idle time of what is held, so that nobody takes it over: handlers may run for hours, and still the entries of the dead
-/// are taken over within seconds. Ends with its task.
+/// Ids that one script renews.
+const RENEW_LENGTH: usize = 1000;
+/// Parked entries whose idle time is renewed at each tick; more than that, and reapers of other makes may come early.
+const PARKED_MAX: usize = 1000;
+
+/// Renews leases: handlers may run for hours, and still the entries of the dead are taken over within seconds. Ends with its task.
 pub(crate) async fn renew(core: Arc<Core>) {
     let mut ticks = ticks(&core);
     loop {
         ticks.tick().await;
+        if let Err(error) = join(&core).await {
+            tracing::warn!(%error, "the lease is not renewed");
+        }
         for lane in core.lanes() {
             if let Err(error) = renew_lane(&core, &lane).await {
                 tracing::debug!(%error, stream = %lane.stream, "entries not renewed");
@@ -30,25 +40,54 @@ pub(crate) async fn renew(core: Arc<Core>) {
     }
 }
 
+/// Makes this process a member of its groups, or renews its lease.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn join(core: &Core) -> Result<(), CommandError> {
+    let consumer = &*core.names.consumer;
+    let mut commands = Pipeline::new();
+    for lane in core.lanes() {
+        commands
+            .cmd("SET")
+            .arg(lane.lease_of(consumer))
+            .arg(&core.member)
+            .arg("PX")
+            .arg(core.settings.lease_ms());
+        commands.cmd("HSET").arg(&lane.members).arg(consumer).arg(&core.member);
+    }
+    for reply in core.link.send_all(&commands).await? {
+        reply?;
+    }
+    Ok(())
+}
+
+async fn renew_lane(core: &Core, lane: &Lane) -> Result<(), CommandError> {
+    let old = core.held.renew_older(lane.index, core.settings.lease / 2);
+    for ids in old.chunks(RENEW_LENGTH) {
+        scripts::renew(&core.link, lane, core.owner(), core.settings.lease_ms() / 4, ids).await?;
+    }
+    let idle_ms = core.settings.lease_ms() / 2;
+    scripts::renew_parked(&core.link, lane, &core.names.group, idle_ms, PARKED_MAX).await.map(drop)
+}
+
 /// Takes over entries of consumers that are gone, and own ones whose delivery was lost. Ends with the worker.
 pub(crate) async fn take_over(
     core: Arc<Core>,
-    again: mpsc::Sender<Batch>,
+    again: mpsc::Sender<Again>,
     settlements: mpsc::Sender<Settlement>,
 ) {
     let mut ticks = ticks(&core);
+    let mut watch = Watch::default();
     loop {
         ticks.tick().await;
-        if let Err(error) = group::find_sides(&core).await {
-            tracing::debug!(%error, "side streams not looked for");
-        }
         for lane in core.lanes() {
-            if let Err(error) = take_over_lane(&core, &lane, &again, &settlements).await {
+            if let Err(error) = take_over_lane(&core, &lane, &mut watch, &again, &settlements).await {
                 tracing::debug!(%error, stream = %lane.stream, "entries of the dead not taken over");
             }
         }
         // A delivery that is still on its way is never this old.
-        if let Err(error) = pending::recover(&core, &again, core.settings.reclaim_after).await {
+        if let Err(error) = pending::recover(&core, &again, core.settings.lease).await {
             tracing::debug!(%error, "lost deliveries not looked for");
         }
         if again.is_closed() {
@@ -57,94 +96,135 @@ pub(crate) async fn take_over(
     }
 }
 
-fn ticks(core: &Core) -> tokio::time::Interval {
+pub(crate) fn ticks(core: &Core) -> tokio::time::Interval {
     // The jitter keeps instances that started together from looking at the same moment.
-    let mut ticks = tokio::time::interval(core.settings.tick().mul_f64(0.9 + fastrand::f64() / 5.0));
+    let mut ticks = tokio::time::interval(core.settings.tick().mul_f64(0.9 + fastrand::f64() / 10.0));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks
 }
 
-async fn renew_lane(core: &Core, lane: &Lane) -> Result<(), CommandError> {
-    let mut after = None;
-    loop {
-        let found =
-            pending::page(core, lane, core.settings.tick(), after, Some(&core.names.consumer)).await?;
-        after = found.last().map(|last| last.id);
-        // Only what is still this consumer's comes here: an entry that somebody took over is not stolen back.
-        let held: Vec<EntryId> =
-            found.iter().map(|found| found.id).filter(|id| core.held.contains(lane.index, *id)).collect();
-        if !held.is_empty() {
-            let mut command = redis::cmd("XCLAIM");
-            command.arg(&*lane.stream).arg(&*core.names.group).arg(&*core.names.consumer).arg(0);
-            push_ids(&mut command, held);
-            core.link.send(command.arg("JUSTID")).await?;
+/// Since when consumers have been seen without a lease. After an outage of the broker every lease has lapsed, and the living renew
+/// theirs within a tick: who is without one at two looks in a row is gone.
+#[derive(Default)]
+struct Watch(HashMap<(usize, String), Instant>);
+
+impl Watch {
+    fn seen(&mut self, lane: usize, consumer: &str, alive: bool, tick: Duration) -> bool {
+        let key = (lane, consumer.to_owned());
+        if alive {
+            self.0.remove(&key);
+            return false;
         }
-        if found.len() < PAGE {
-            return Ok(());
-        }
+        self.0.entry(key).or_insert_with(Instant::now).elapsed() >= tick / 2
     }
 }
 
 async fn take_over_lane(
     core: &Arc<Core>,
     lane: &Arc<Lane>,
-    again: &mpsc::Sender<Batch>,
+    watch: &mut Watch,
+    again: &mpsc::Sender<Again>,
     settlements: &mpsc::Sender<Settlement>,
 ) -> Result<(), CommandError> {
-    let reclaim_after = core.settings.reclaim_after;
-    let mut after = None;
-    loop {
-        let found = pending::page(core, lane, reclaim_after, after, None).await?;
-        after = found.last().map(|last| last.id);
-        let full = found.len() == PAGE;
-        let dead: Vec<Pending> =
-            found.into_iter().filter(|found| *found.consumer != *core.names.consumer).collect();
-        for some in dead.chunks(claim_length(core)) {
-            // A place in the worker's inbox first: what is taken over is run next, or left to others.
-            let Ok(permit) = again.reserve().await else { return Ok(()) };
-            let batch = take(core, lane, reclaim_after, some).await?;
-            let (run, exhausted) = batch.into_iter().partition(|delivered| !is_exhausted(core, delivered));
-            permit.send(run);
-            bury(settlements, exhausted).await;
+    let others = others(core, lane).await?;
+    watch.0.retain(|(index, name), _| *index != lane.index || others.iter().any(|other| other.name == *name));
+    for other in others {
+        if !watch.seen(lane.index, &other.name, other.alive, core.settings.tick()) {
+            continue;
         }
-        if !full {
+        if other.pending > 0 && core.settings.ordered {
+            // Its successor as reader takes everything, in order.
+        } else if other.pending > 0 {
+            take_from(core, lane, &other.name, again, settlements).await?;
+        } else if other.member
+            && scripts::remove(&core.link, lane, &core.names.group, &other.name, false).await?
+        {
+            tracing::info!(stream = %lane.stream, consumer = other.name, "removed a consumer that is gone");
+        }
+    }
+    Ok(())
+}
+
+/// Another consumer of the group.
+struct Other {
+    name: String,
+    pending: u64,
+    /// Whether it is or was an instance of a service, and not a client of another make.
+    member: bool,
+    alive: bool,
+}
+
+async fn others(core: &Core, lane: &Lane) -> Result<Vec<Other>, CommandError> {
+    let mut questions = Pipeline::new();
+    questions.cmd("XINFO").arg("CONSUMERS").arg(&*lane.stream).arg(&*core.names.group);
+    questions.cmd("HKEYS").arg(&lane.members);
+    let mut replies = core.link.send_all(&questions).await?.into_iter();
+    let unexpected = CommandError::Unexpected { command: "XINFO CONSUMERS" };
+    let consumers = replies.next().transpose()?.and_then(reply::list).ok_or(unexpected)?;
+    let members = replies.next().transpose()?.and_then(reply::list).unwrap_or_default();
+    let members: Vec<String> = members.into_iter().filter_map(reply::text).collect();
+    let mut others = Vec::new();
+    for consumer in consumers {
+        let Some(mut info) = Attributes::of(consumer) else { continue };
+        let Some(name) = info.take("name").and_then(reply::text) else { continue };
+        if name == *core.names.consumer || name == PARKED {
+            continue;
+        }
+        let pending = info.take("pending").as_ref().and_then(reply::count).unwrap_or(0);
+        let member = members.contains(&name);
+        others.push(Other { name, pending, member, alive: false });
+    }
+    if others.is_empty() {
+        return Ok(others);
+    }
+    let mut questions = Pipeline::with_capacity(others.len());
+    for other in &others {
+        questions.cmd("EXISTS").arg(lane.lease_of(&other.name));
+    }
+    let replies = core.link.send_all(&questions).await?;
+    for (other, reply) in others.iter_mut().zip(replies) {
+        other.alive = reply::integer(&reply?) == Some(1);
+    }
+    Ok(others)
+}
+
+async fn take_from(
+    core: &Arc<Core>,
+    lane: &Arc<Lane>,
+    other: &str,
+    again: &mpsc::Sender<Again>,
+    settlements: &mpsc::Sender<Settlement>,
+) -> Result<(), CommandError> {
+    loop {
+        // A place in the worker's inbox first: what is taken over is run next, or left to others.
+        let Ok(permit) = again.reserve().await else { return Ok(()) };
+        let (idle, count) = (millis(core.settings.lease), batch_length(core));
+        let (taken, found) = scripts::take_over(&core.link, lane, core.owner(), other, idle, count).await?;
+        let vanished = found - taken.entries.len().min(found);
+        core.counters.vanished.add(vanished);
+        let batch = hold(core, lane, taken);
+        if !batch.is_empty() {
+            core.counters.claimed.add(batch.len());
+            tracing::info!(stream = %lane.stream, count = batch.len(), from = other, "took over entries of a consumer that is gone");
+        }
+        let (killers, run): (Batch, Batch) = batch.into_iter().partition(|delivered| delivered.lease.killer);
+        permit.send(Again::Run(run));
+        for delivered in killers {
+            bury(settlements, delivered).await;
+        }
+        if found < count {
             return Ok(());
         }
     }
 }
 
-/// As much as the handlers here can begin with soon, so that siblings get their share.
-fn claim_length(core: &Core) -> usize {
-    (core.settings.concurrency * 2).clamp(16, 100)
-}
-
-async fn take(
-    core: &Arc<Core>,
-    lane: &Arc<Lane>,
-    min_idle: Duration,
-    dead: &[Pending],
-) -> Result<Vec<Delivered>, CommandError> {
-    let wanted: Vec<_> = dead.iter().map(|found| (found.id, deliveries(found))).collect();
-    let batch = pending::take(core, lane, min_idle, &wanted).await?;
-    if !batch.is_empty() {
-        core.counters.claimed.add(batch.len());
-        let from = dead.first().map(|found| found.consumer.as_str());
-        tracing::info!(stream = %lane.stream, count = batch.len(), from, "took over entries of a consumer that is gone");
-    }
-    Ok(batch)
-}
-
-/// An entry whose every delivery ended in the death of its process may be what kills it.
-fn is_exhausted(core: &Core, delivered: &Delivered) -> bool {
-    delivered.attempt > core.settings.retry.max_deliveries()
-}
-
-async fn bury(settlements: &mpsc::Sender<Settlement>, exhausted: Vec<Delivered>) {
-    for mut delivered in exhausted {
-        // This delivery was never run.
-        delivered.attempt -= 1;
-        let error = format!("{} deliveries, each ended with its process", delivered.attempt);
-        let letter = DeadLetter { delivered, reason: "never finished", error };
-        let _ = settlements.send(Settlement::DeadLetter(Box::new(letter))).await;
-    }
+/// An entry that its instance ran alone when it died, after others had died with it, is what kills them.
+pub(crate) async fn bury(settlements: &mpsc::Sender<Settlement>, mut delivered: Delivered) {
+    // This delivery is not run.
+    let error = format!("{} instances died with it, the last while it ran alone", delivered.lease.crashes);
+    let owned = delivered.attempt;
+    delivered.attempt -= 1;
+    let letter =
+        DeadLetter { delivered, owned, reason: "never finished", error, chain: Vec::new(), started: None };
+    let _ = settlements.send(Settlement::DeadLetter(Box::new(letter))).await;
 }

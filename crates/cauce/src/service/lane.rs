@@ -1,13 +1,37 @@
 //! Lanes: the streams that a service reads, and the entries on their way through it.
 
-use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::handler::Route;
-use crate::backend::command::{again_stream, dead_stream};
+use super::scripts::{Run, TakenEntry};
+use crate::backend::command::{again_stream, companion, dead_stream};
 use crate::entry::{EntryId, Fields};
 
-/// One stream that the service reads.
+/// Handlers by action. There are few: looking them all through is the quickest.
+pub(crate) type Routes = Vec<(&'static str, Arc<Route>)>;
+
+/// The due times of a group.
+pub(crate) fn due_key(stream: &str, group: &str) -> String {
+    companion(stream, &format!("due:{group}"))
+}
+
+/// The attempts of a group.
+pub(crate) fn attempts_key(stream: &str, group: &str) -> String {
+    companion(stream, &format!("attempts:{group}"))
+}
+
+/// The members of a group.
+pub(crate) fn members_key(stream: &str, group: &str) -> String {
+    companion(stream, &format!("members:{group}"))
+}
+
+/// The lease of a member.
+pub(crate) fn lease_key(stream: &str, group: &str, consumer: &str) -> String {
+    companion(stream, &format!("lease:{group}:{consumer}"))
+}
+
+/// One stream that the service reads, and the keys that are kept beside it.
 pub(crate) struct Lane {
     /// Its place among the service's lanes.
     pub(crate) index: usize,
@@ -17,34 +41,58 @@ pub(crate) struct Lane {
     pub(crate) origin: Arc<str>,
     /// Where dead letters go.
     pub(crate) dead: Arc<str>,
+    /// A sorted set: when the next attempts are due, by entry.
+    pub(crate) due: String,
+    /// A hash: what is known of the attempts that failed, by entry.
+    pub(crate) attempts: String,
+    /// A text: from where the group would have to go on if it were lost.
+    pub(crate) cursor_key: String,
+    /// A hash: who is or was a member, by consumer.
+    pub(crate) members: String,
+    group: Arc<str>,
     /// The handlers by action.
-    pub(crate) routes: Arc<HashMap<Vec<u8>, Route>>,
+    pub(crate) routes: Arc<Routes>,
     /// The newest entry that this process was given.
     cursor: Mutex<EntryId>,
+    /// Whether something was read or settled since the cursor was saved.
+    touched: AtomicBool,
+    /// Whether this process is the group's one reader of the stream, where order is kept.
+    owned: AtomicBool,
 }
 
 impl Lane {
-    pub(crate) fn new(index: usize, stream: &str, routes: HashMap<Vec<u8>, Route>) -> Self {
-        Self {
-            index,
-            stream: stream.into(),
-            origin: stream.into(),
-            dead: dead_stream(stream).into(),
-            routes: Arc::new(routes),
-            cursor: Mutex::default(),
-        }
+    pub(crate) fn new(index: usize, stream: &str, group: &Arc<str>, routes: Routes) -> Self {
+        Self::with(index, stream, stream.into(), group, Arc::new(routes))
     }
 
     /// The side stream on which this group alone gets copies of entries again.
-    pub(crate) fn side(&self, index: usize, group: &str) -> Self {
+    pub(crate) fn side(&self, index: usize) -> Self {
+        let stream = again_stream(&self.origin, &self.group);
+        Self::with(index, &stream, Arc::clone(&self.origin), &self.group, Arc::clone(&self.routes))
+    }
+
+    fn with(index: usize, stream: &str, origin: Arc<str>, group: &Arc<str>, routes: Arc<Routes>) -> Self {
+        let key = |kind: &str| companion(stream, &format!("{kind}:{group}"));
         Self {
             index,
-            stream: again_stream(&self.origin, group).into(),
-            origin: Arc::clone(&self.origin),
-            dead: Arc::clone(&self.dead),
-            routes: Arc::clone(&self.routes),
+            stream: stream.into(),
+            dead: dead_stream(&origin).into(),
+            origin,
+            due: due_key(stream, group),
+            attempts: attempts_key(stream, group),
+            cursor_key: key("cursor"),
+            members: members_key(stream, group),
+            group: Arc::clone(group),
+            routes,
             cursor: Mutex::default(),
+            touched: AtomicBool::new(true),
+            owned: AtomicBool::new(false),
         }
+    }
+
+    /// The key that exists as long as a member's lease runs.
+    pub(crate) fn lease_of(&self, consumer: &str) -> String {
+        lease_key(&self.stream, &self.group, consumer)
     }
 
     /// Whether only this group reads it: what is settled is deleted.
@@ -55,9 +103,12 @@ impl Lane {
     /// The route of an entry. One without an action goes to the only handler, if there is one only.
     pub(crate) fn route(&self, fields: &Fields) -> Routed<'_> {
         match fields.field("action") {
-            Some(action) => self.routes.get(action).map_or(Routed::Unhandled, Routed::To),
-            None => match self.routes.values().next() {
-                Some(only) if self.routes.len() == 1 => Routed::To(only),
+            Some(action) => {
+                let found = self.routes.iter().find(|(known, _)| known.as_bytes() == action);
+                found.map_or(Routed::Unhandled, |(_, route)| Routed::To(route))
+            }
+            None => match &self.routes[..] {
+                [(_, only)] => Routed::To(only),
                 _ => Routed::NoAction,
             },
         }
@@ -65,6 +116,31 @@ impl Lane {
 
     pub(crate) fn cursor(&self) -> EntryId {
         *self.lock()
+    }
+
+    /// Whether this process is the group's one reader of the stream.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.owned.load(Ordering::Acquire)
+    }
+
+    /// Says what it was before.
+    pub(crate) fn set_owned(&self, owned: bool) -> bool {
+        self.owned.swap(owned, Ordering::AcqRel)
+    }
+
+    /// The key that exists as long as the group has a reader of the stream, where order is kept.
+    pub(crate) fn reader_key(&self) -> String {
+        companion(&self.stream, &format!("reader:{}", self.group))
+    }
+
+    /// Something was read or settled.
+    pub(crate) fn touch(&self) {
+        self.touched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was read or settled since this was asked last.
+    pub(crate) fn was_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn advance(&self, id: EntryId) {
@@ -83,7 +159,7 @@ impl Lane {
 }
 
 pub(crate) enum Routed<'a> {
-    To(&'a Route),
+    To(&'a Arc<Route>),
     Unhandled,
     NoAction,
 }
@@ -93,5 +169,100 @@ pub(crate) struct Delivered {
     pub(crate) lane: Arc<Lane>,
     pub(crate) id: EntryId,
     pub(crate) fields: Fields,
+    /// Which attempt this is, from 1: its delivery count at the broker.
     pub(crate) attempt: u32,
+    pub(crate) lease: Lease,
+}
+
+/// What is known of an entry's lease and history.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    /// Whether it is pending at all: not what was read with NOACK.
+    pub(crate) pending: bool,
+    /// The broker's time in milliseconds before which nobody takes it over.
+    pub(crate) deadline: u64,
+    /// Whether the broker knows attempts of it.
+    pub(crate) noted: bool,
+    /// How many instances died with it.
+    pub(crate) crashes: u32,
+    /// Whether its last owner died while it ran it alone.
+    pub(crate) killer: bool,
+    /// Whether it is not to run yet: its time will come, and until then others of its key wait.
+    pub(crate) parked: bool,
+}
+
+impl Lease {
+    pub(crate) fn taken(entry: &TakenEntry, deadline: u64) -> Self {
+        let TakenEntry { noted, crashes, alone, parked, .. } = *entry;
+        Self { pending: true, deadline, noted, crashes, killer: alone, parked }
+    }
+
+    pub(crate) fn fresh(deadline: u64, pending: bool) -> Self {
+        Self { pending, deadline, noted: false, crashes: 0, killer: false, parked: false }
+    }
+}
+
+/// Done entries of a lane, in runs that are alike.
+#[derive(Default)]
+pub(crate) struct Runs(pub(crate) Vec<Run>);
+
+impl Runs {
+    pub(crate) fn push(&mut self, id: EntryId, attempt: u32, lease: Lease) {
+        match self.0.last_mut() {
+            Some(run) if (run.deadline, run.attempt, run.noted) == (lease.deadline, attempt, lease.noted) => {
+                run.ids.push(id);
+            }
+            _ => self.0.push(Run { deadline: lease.deadline, attempt, noted: lease.noted, ids: vec![id] }),
+        }
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    /// In parts of at most so many entries.
+    pub(crate) fn batches(self, length: usize) -> Vec<Vec<Run>> {
+        let mut batches: Vec<Vec<Run>> = Vec::new();
+        let mut room = 0;
+        for mut run in self.0 {
+            while !run.ids.is_empty() {
+                if room == 0 {
+                    batches.push(Vec::new());
+                    room = length;
+                }
+                let rest = run.ids.split_off(run.ids.len().min(room));
+                room -= run.ids.len();
+                let ids = std::mem::replace(&mut run.ids, rest);
+                if let Some(batch) = batches.last_mut() {
+                    batch.push(Run { ids, deadline: run.deadline, attempt: run.attempt, noted: run.noted });
+                }
+            }
+        }
+        batches
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|run| run.ids.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_gather_what_is_alike_and_part_by_length() {
+        let id = |seq| EntryId::new(1, seq);
+        let mut runs = Runs::default();
+        for seq in 0..5 {
+            runs.push(id(seq), 1, Lease::fresh(100, true));
+        }
+        runs.push(id(5), 2, Lease::fresh(100, true));
+        assert_eq!((runs.0.len(), runs.len()), (2, 6));
+        let batches = runs.batches(2);
+        let lengths: Vec<usize> =
+            batches.iter().map(|batch| batch.iter().map(|run| run.ids.len()).sum()).collect();
+        assert_eq!(lengths, [2, 2, 2]);
+        assert_eq!(batches[2].iter().map(|run| run.attempt).collect::<Vec<_>>(), [1, 2]);
+    }
 }

@@ -1,42 +1,56 @@
 //! `Service`: a named consumer group with handlers.
 
+mod agenda;
+mod attempts;
+mod batch;
+mod calls;
 mod core;
+mod due;
 mod extract;
 mod group;
 mod handler;
+mod handling;
 mod held;
 mod keeper;
 mod lane;
+mod ordered;
 mod outcome;
-mod parked;
 mod pending;
 mod reader;
 mod report;
 mod retry;
 mod running;
+mod scripts;
 mod settle;
 mod worker;
 
 pub use self::core::Start;
+pub use attempts::PastAttempt;
+pub use batch::{Batch, IntoOutcomes};
 pub use extract::{Context, Delivery, Extract, FromRef, Headers, State};
-pub use handler::{Arguments, Handler};
-pub use outcome::{HandlerError, IntoOutcome};
+pub use handler::{Arguments, BatchArguments, Handler};
+pub use handling::Handling;
+pub(crate) use lane::{attempts_key, due_key, lease_key, members_key};
+pub use outcome::{HandlerError, IntoOutcome, Verdict};
 pub use report::Report;
 pub use retry::Retry;
 pub use running::Running;
+pub(crate) use scripts::{PARKED, Redrive, edit, redrive};
 pub(crate) use settle::LETTER_FIELDS;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::core::{Core, Settings};
+use self::core::{Core, Settings, host};
 use self::extract::Names;
-use self::handler::{Route, route};
-use self::lane::Lane;
+use self::handler::{Route, Work, batch_call, call, key_of};
+use self::lane::{Lane, Routes};
 use crate::bus::Bus;
 use crate::error::CommandError;
 use crate::event::Event;
+
+/// Events of one batch at most.
+const BATCH_MAX: usize = 1_000;
 
 /// A named consumer group with handlers.
 ///
@@ -58,6 +72,8 @@ pub struct Service<S = ()> {
     name: String,
     state: S,
     routes: Vec<Registered>,
+    /// How handlers are called that do not say otherwise.
+    handling: Handling,
     settings: Settings,
 }
 
@@ -70,36 +86,101 @@ struct Registered {
 impl Service<()> {
     /// A service whose consumer group has this name.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), state: (), routes: Vec::new(), settings: Settings::default() }
+        Self {
+            name: name.into(),
+            state: (),
+            routes: Vec::new(),
+            handling: Handling::new(),
+            settings: Settings::default(),
+        }
     }
 }
 
 impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// The state that handlers added after this can take as [`State<T>`](State).
     pub fn state<T: Clone + Send + Sync + 'static>(self, state: T) -> Service<T> {
-        Service { name: self.name, state, routes: self.routes, settings: self.settings }
+        Service {
+            name: self.name,
+            state,
+            routes: self.routes,
+            handling: self.handling,
+            settings: self.settings,
+        }
     }
 
     /// Adds a handler: an async function whose first argument is the event.
-    pub fn on<H, A>(mut self, handler: H) -> Self
+    pub fn on<H, A>(self, handler: H) -> Self
     where
         H: Handler<A, Output: IntoOutcome, Future: Send>,
         A: Arguments<S>,
     {
+        self.on_with(Handling::new(), handler)
+    }
+
+    /// Adds a handler with settings of its own.
+    pub fn on_with<H, A>(self, handling: Handling, handler: H) -> Self
+    where
+        H: Handler<A, Output: IntoOutcome, Future: Send>,
+        A: Arguments<S>,
+    {
+        let call = call(handler, self.state.clone());
+        self.route::<A::Event>(handling, Work::One(call))
+    }
+
+    /// Adds a handler of batches: an async function whose first argument is a [`Batch`] of up to `length` events. A batch begins when it is
+    /// full, or when its first event has waited for `linger`. Each event is acknowledged, tried again, or becomes a dead letter by itself: a handler
+    /// that returns one `Result` fails them all, one that returns a list says which.
+    pub fn on_batch<H, A>(self, length: usize, linger: Duration, handler: H) -> Self
+    where
+        H: Handler<A, Output: IntoOutcomes, Future: Send>,
+        A: BatchArguments<S>,
+    {
+        self.on_batch_with(Handling::new(), length, linger, handler)
+    }
+
+    /// Adds a handler of batches with settings of its own; its concurrency counts batches.
+    pub fn on_batch_with<H, A>(self, handling: Handling, length: usize, linger: Duration, handler: H) -> Self
+    where
+        H: Handler<A, Output: IntoOutcomes, Future: Send>,
+        A: BatchArguments<S>,
+    {
+        let call = batch_call(handler, self.state.clone());
+        self.route::<A::Event>(handling, Work::Many { call, length: length.clamp(1, BATCH_MAX), linger })
+    }
+
+    fn route<E: Event>(mut self, handling: Handling, work: Work) -> Self {
         const {
             assert!(
-                !A::Event::STREAM.is_empty(),
+                !E::STREAM.is_empty(),
                 "this event has no stream to read: add #[event(stream = \"...\")]"
             );
         };
-        let route = route(handler, self.state.clone());
-        self.routes.push(Registered { stream: A::Event::STREAM, action: A::Event::ACTION, route });
+        let route = Route { number: self.routes.len(), work, key: key_of::<E>, handling };
+        self.routes.push(Registered { stream: E::STREAM, action: E::ACTION, route });
+        self
+    }
+
+    /// Decides by the error whether a further attempt can help; see [`Handling::classify`].
+    pub fn classify(mut self, classify: impl Fn(&HandlerError) -> Verdict + Send + Sync + 'static) -> Self {
+        self.handling = self.handling.classify(classify);
+        self
+    }
+
+    /// Events of one key (`#[event(key = "...")]`) are handled one at a time, in the order of their stream, also across retries; other keys flow
+    /// meanwhile. Events without a key have no order.
+    ///
+    /// Each stream has one reader in the group then: further instances wait, and take over when its lease ends or it stops. A retry keeps the
+    /// others of its key waiting, up to `waiting` entries in all; past that, nothing more is read until there are fewer, and
+    /// [`Report::stalled`] says so. Every event of the stream is decoded twice.
+    pub fn ordered_by_key(mut self, waiting: usize) -> Self {
+        self.settings.ordered = true;
+        self.settings.behind_max = waiting.max(1);
         self
     }
 
     /// When failed deliveries are tried again; the default is [`Retry::default`].
     pub fn retry(mut self, retry: Retry) -> Self {
-        self.settings.retry = retry;
+        self.handling.retry = Some(retry);
         self
     }
 
@@ -113,7 +194,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// How long a handler may take; longer is a failure like any other. By default as long as it likes: while it runs, nobody takes its
     /// entry over.
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.handler_timeout = Some(timeout);
+        self.handling.timeout = Some(timeout);
         self
     }
 
@@ -140,7 +221,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// After how long without a sign of life of its consumer a pending entry is taken over; the default is 15 seconds. Live instances give
     /// signs of life for all entries that they hold, three times as often.
     pub fn reclaim_after(mut self, idle: Duration) -> Self {
-        self.settings.reclaim_after = idle.max(Duration::from_millis(100));
+        self.settings.lease = idle.max(Duration::from_millis(100));
         self
     }
 
@@ -176,10 +257,14 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     pub async fn start(self, bus: &Bus) -> Result<Running, ServiceError> {
         let group: Arc<str> = self.name.as_str().into();
         let consumer = consumer_name(self.settings.consumer_prefix.as_deref().unwrap_or(&self.name));
-        let lanes = lanes(self.routes)?;
+        let lanes = lanes(&group, self.routes, &self.handling, self.settings.ordered)?;
         let core =
             Core::new(bus.link().clone(), Names { group, consumer: consumer.into() }, self.settings, lanes);
-        group::create_all(&core).await.map_err(|source| ServiceError::Group { group: self.name, source })?;
+        let joined = async {
+            group::create_all(&core).await?;
+            keeper::join(&core).await
+        };
+        joined.await.map_err(|source| ServiceError::Group { group: self.name, source })?;
         Ok(Running::start(core))
     }
 }
@@ -208,6 +293,14 @@ pub enum ServiceError {
         /// The action.
         action: &'static str,
     },
+    /// A batch has many keys.
+    #[error(
+        "the handler of `{action}` takes batches, and the service keeps the order by key: take single events, or leave the order out"
+    )]
+    OrderedBatch {
+        /// The action.
+        action: &'static str,
+    },
     /// Its consumer group can't be made.
     #[error("the consumer group `{group}` can't be made: {source}")]
     Group {
@@ -221,19 +314,27 @@ pub enum ServiceError {
     Signals(#[from] std::io::Error),
 }
 
-fn lanes(registered: Vec<Registered>) -> Result<Vec<Arc<Lane>>, ServiceError> {
-    let mut streams: Vec<(&'static str, HashMap<Vec<u8>, Route>)> = Vec::new();
-    for Registered { stream, action, route } in registered {
-        let routes = match streams.iter().position(|(found, _)| *found == stream) {
-            Some(index) => streams.get_mut(index),
-            None => {
-                streams.push((stream, HashMap::new()));
-                streams.last_mut()
-            }
-        };
-        if routes.is_some_and(|(_, routes)| routes.insert(action.as_bytes().to_vec(), route).is_some()) {
+fn lanes(
+    group: &Arc<str>,
+    registered: Vec<Registered>,
+    defaults: &Handling,
+    ordered: bool,
+) -> Result<Vec<Arc<Lane>>, ServiceError> {
+    let mut streams: Vec<(&'static str, Routes)> = Vec::new();
+    for Registered { stream, action, mut route } in registered {
+        if ordered && matches!(route.work, Work::Many { .. }) {
+            return Err(ServiceError::OrderedBatch { action });
+        }
+        route.handling = route.handling.or(defaults);
+        let index = streams.iter().position(|(found, _)| *found == stream).unwrap_or(streams.len());
+        if index == streams.len() {
+            streams.push((stream, Routes::new()));
+        }
+        let Some((_, routes)) = streams.get_mut(index) else { continue };
+        if routes.iter().any(|(known, _)| *known == action) {
             return Err(ServiceError::TwoHandlers { stream, action });
         }
+        routes.push((action, Arc::new(route)));
     }
     if streams.is_empty() {
         return Err(ServiceError::NoHandler);
@@ -241,15 +342,13 @@ fn lanes(registered: Vec<Registered>) -> Result<Vec<Arc<Lane>>, ServiceError> {
     Ok(streams
         .into_iter()
         .enumerate()
-        .map(|(index, (stream, routes))| Arc::new(Lane::new(index, stream, routes)))
+        .map(|(index, (stream, routes))| Arc::new(Lane::new(index, stream, group, routes)))
         .collect())
 }
 
 /// Unique for every start: a name that two processes share would let one settle what the other runs.
 fn consumer_name(prefix: &str) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
-    let host = host.as_deref().map_or("host", str::trim);
+    let host = host();
     format!("{prefix}-{host}-{}-{:08x}", std::process::id(), fastrand::u32(..))
 }
 

@@ -2,20 +2,30 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::event::DecodeError;
 
 /// A handler's failure: tried again by the service's [`Retry`](crate::Retry), unless it says otherwise.
 ///
-/// Made from any error with `?`. It keeps the error and its sources as text, which end up in the dead letter if there is one.
+/// Made from any error with `?`. It keeps the error, which [`Handling::classify`](crate::Handling::classify) can look at, and the texts of
+/// its sources, which end up in the dead letter if there is one.
 pub struct HandlerError {
     chain: Vec<String>,
     verdict: Verdict,
+    error: Option<Arc<dyn Error + Send + Sync>>,
 }
 
+/// What is to become of a failed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    ByPolicy,
+#[non_exhaustive]
+pub enum Verdict {
+    /// Tried again as the policy says.
+    Retry,
+    /// Tried again after this delay, unless that was the last attempt.
     RetryIn(Duration),
+    /// A dead letter now: no further attempt can help.
     Reject,
 }
 
@@ -23,7 +33,7 @@ impl HandlerError {
     /// A failure without an error value.
     #[must_use]
     pub fn failed(reason: impl Into<String>) -> Self {
-        Self { chain: vec![reason.into()], verdict: Verdict::ByPolicy }
+        Self { chain: vec![reason.into()], verdict: Verdict::Retry, error: None }
     }
 
     /// Tries again after this delay in place of the policy's. It is an attempt like any other: after the last one the entry is dead.
@@ -32,13 +42,14 @@ impl HandlerError {
         Self {
             chain: vec!["the handler asked to be called again".to_owned()],
             verdict: Verdict::RetryIn(delay),
+            error: None,
         }
     }
 
     /// Makes the entry a dead letter now: no further attempt can help.
     #[must_use]
     pub fn reject(reason: impl Into<String>) -> Self {
-        Self { chain: vec![reason.into()], verdict: Verdict::Reject }
+        Self { chain: vec![reason.into()], verdict: Verdict::Reject, error: None }
     }
 
     /// Adds what it was done for, in front.
@@ -46,6 +57,17 @@ impl HandlerError {
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.chain.insert(0, context.into());
         self
+    }
+
+    /// The error that it was made from, if it was of this type.
+    #[must_use]
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.error.as_ref().and_then(|error| error.downcast_ref())
+    }
+
+    /// The same failure, of another delivery.
+    pub(crate) fn again(&self) -> Self {
+        Self { chain: self.chain.clone(), verdict: self.verdict, error: self.error.clone() }
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
@@ -58,15 +80,15 @@ impl HandlerError {
     }
 }
 
-impl<E: Error> From<E> for HandlerError {
+impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
         let mut chain = vec![error.to_string()];
         let mut source = error.source();
-        while let Some(error) = source {
-            chain.push(error.to_string());
-            source = error.source();
+        while let Some(cause) = source {
+            chain.push(cause.to_string());
+            source = cause.source();
         }
-        Self { chain, verdict: Verdict::ByPolicy }
+        Self { chain, verdict: Verdict::Retry, error: Some(Arc::new(error)) }
     }
 }
 
@@ -117,7 +139,7 @@ pub(crate) enum Outcome {
     TimedOut(Duration),
     /// The service stops and the handler did not end in time.
     CutOff,
-    Undecodable(String),
+    Undecodable(DecodeError),
 }
 
 #[cfg(test)]
@@ -136,6 +158,9 @@ mod tests {
         }
         let error = handler().unwrap_err().context("rebooking UA 1");
         assert_eq!(error.to_string(), "rebooking UA 1: booking failed: invalid digit found in string");
-        assert_eq!(error.verdict(), Verdict::ByPolicy);
+        assert_eq!(error.verdict(), Verdict::Retry);
+        assert!(
+            error.downcast_ref::<Booking>().is_some() && error.downcast_ref::<std::io::Error>().is_none()
+        );
     }
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::{Cmd, Value, cmd};
+use redis::cmd;
 use tokio::sync::{mpsc, watch};
 
 use super::core::Core;
 use super::group;
-use super::lane::{Delivered, Lane};
+use super::lane::{Delivered, Lane, Lease};
 use super::pending;
 use crate::backend::backoff::Backoff;
-use crate::backend::connection::Connection;
-use crate::backend::reply;
+use crate::backend::wire::{Replies, Wire};
+use crate::entry::EntryId;
 use crate::error::CommandError;
 
 /// How long one read waits for entries.
@@ -25,6 +25,16 @@ pub(crate) const COUNT_MAX: usize = 1000;
 
 pub(crate) type Batch = Vec<Delivered>;
 
+/// What comes to the worker beside new entries.
+pub(crate) enum Again {
+    Run(Batch),
+    /// These waited for a retry, and are gone from the broker.
+    Gone {
+        lane: usize,
+        ids: Vec<EntryId>,
+    },
+}
+
 /// How many entries to ask for: the worker raises it while batches are done in no time, so that round trips do not matter, and lowers
 /// it while they take long, so that other instances get their share.
 pub(crate) struct Pace(pub(crate) AtomicUsize);
@@ -34,21 +44,22 @@ pub(crate) async fn run(
     core: Arc<Core>,
     pace: Arc<Pace>,
     batches: mpsc::Sender<Batch>,
+    again: mpsc::Sender<Again>,
     mut stop: watch::Receiver<bool>,
 ) -> bool {
     let mut first = true;
     loop {
-        let Some(mut connection) = connect(&core, &mut stop).await else { return true };
+        let Some(mut wire) = connect(&core, &mut stop).await else { return true };
         if !first {
             core.counters.reconnects.one();
         }
         // A reply that was lost with the last connection left entries pending that nobody runs. No read is under way now, so
         // what is pending here and not held is exactly that.
-        if !first && let Err(error) = pending::recover(&core, &batches, Duration::ZERO).await {
+        if !first && let Err(error) = pending::recover(&core, &again, Duration::ZERO).await {
             tracing::warn!(%error, "lost deliveries not recovered yet; the keeper will find them");
         }
         first = false;
-        match read(&core, &pace, &batches, &mut stop, &mut connection).await {
+        match read(&core, &pace, &batches, &mut stop, &mut wire).await {
             End::Stopped => return true,
             End::Lost if *stop.borrow() => return false,
             End::Lost => {}
@@ -61,19 +72,17 @@ enum End {
     Lost,
 }
 
-async fn connect(core: &Core, stop: &mut watch::Receiver<bool>) -> Option<Connection> {
+async fn connect(core: &Core, stop: &mut watch::Receiver<bool>) -> Option<Wire> {
     let mut backoff = Backoff::new();
     loop {
         let opened = tokio::select! {
-            opened = core.link.endpoint().open(None, None) => opened,
+            opened = Wire::open(core.link.endpoint()) => opened,
             () = stopped(stop) => return None,
         };
         match opened {
-            Ok(mut connection) => {
-                let id =
-                    connection.send(cmd("CLIENT").arg("ID")).await.ok().as_ref().and_then(reply::integer);
-                core.reads_as(id.unwrap_or(0));
-                return Some(connection);
+            Ok((wire, id)) => {
+                core.reads_as(id);
+                return Some(wire);
             }
             Err(error) => tracing::debug!(%error, "no connection to read from yet"),
         }
@@ -94,7 +103,7 @@ async fn read(
     pace: &Pace,
     batches: &mpsc::Sender<Batch>,
     stop: &mut watch::Receiver<bool>,
-    connection: &mut Connection,
+    wire: &mut Wire,
 ) -> End {
     let mut backoff = Backoff::new();
     loop {
@@ -104,22 +113,21 @@ async fn read(
             permit = async { core.held.wait_for_room().await; batches.reserve().await } => permit,
         };
         let Ok(permit) = permit else { return End::Stopped };
-        let lanes = core.lanes();
+        let Some(lanes) = readable(core, stop).await else { return End::Stopped };
         let count = pace.0.load(Ordering::Relaxed).min(core.held.room()).max(1);
-        let reply =
-            tokio::time::timeout(BLOCK + GRACE, connection.send(&xreadgroup(core, &lanes, count))).await;
-        match reply {
-            Ok(Ok(reply)) => match decode(core, &lanes, reply) {
-                Some(batch) if batch.is_empty() => {}
-                Some(batch) => {
-                    backoff = Backoff::new();
-                    permit.send(batch);
-                }
-                None => {
-                    tracing::error!("the reply of XREADGROUP has another shape than Redis's");
-                    backoff.wait().await;
-                }
-            },
+        let request = request(core, &lanes, count);
+        let replies = tokio::time::timeout(BLOCK + GRACE, wire.exchange(&request, 2)).await;
+        let read = replies.map(|replies| replies.and_then(|replies| decode(core, &lanes, replies)));
+        match read {
+            Ok(Ok(Some(batch))) if batch.is_empty() => {}
+            Ok(Ok(Some(batch))) => {
+                backoff = Backoff::new();
+                permit.send(batch);
+            }
+            Ok(Ok(None)) => {
+                tracing::error!("the reply of XREADGROUP has another shape than Redis's");
+                backoff.wait().await;
+            }
             Err(_) | Ok(Err(CommandError::OutcomeUnknown { .. } | CommandError::Unreachable { .. })) => {
                 return End::Lost;
             }
@@ -127,6 +135,21 @@ async fn read(
                 refused(core, &error).await;
                 backoff.wait().await;
             }
+        }
+    }
+}
+
+/// The lanes that may be read now; waits until there are some. `None` if told to stop.
+async fn readable(core: &Core, stop: &mut watch::Receiver<bool>) -> Option<Vec<Arc<Lane>>> {
+    loop {
+        let changed = core.readable_changed();
+        let lanes = core.readable_lanes();
+        if !lanes.is_empty() {
+            return Some(lanes);
+        }
+        tokio::select! {
+            () = changed => {}
+            () = stopped(stop) => return None,
         }
     }
 }
@@ -142,7 +165,8 @@ async fn refused(core: &Core, error: &CommandError) {
     }
 }
 
-fn xreadgroup(core: &Core, lanes: &[Arc<Lane>], count: usize) -> Cmd {
+/// TIME and XREADGROUP: nobody takes over what is read before a lease after that time.
+fn request(core: &Core, lanes: &[Arc<Lane>], count: usize) -> Vec<u8> {
     let mut command = cmd("XREADGROUP");
     command.arg("GROUP").arg(&*core.names.group).arg(&*core.names.consumer);
     command.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
@@ -156,27 +180,31 @@ fn xreadgroup(core: &Core, lanes: &[Arc<Lane>], count: usize) -> Cmd {
     for _ in lanes {
         command.arg(">");
     }
-    command
+    let mut request = cmd("TIME").get_packed_command();
+    command.write_packed_command(&mut request);
+    request
 }
 
-fn decode(core: &Core, lanes: &[Arc<Lane>], reply: Value) -> Option<Batch> {
+/// # Errors
+/// If the broker refused.
+fn decode(core: &Core, lanes: &[Arc<Lane>], mut replies: Replies) -> Result<Option<Batch>, CommandError> {
+    let Some(time) = replies.time_ms() else { return Ok(None) };
+    core.saw_broker_ms(time);
+    let lease = Lease::fresh(time + core.settings.lease_ms(), core.settings.acknowledge);
     let mut batch = Batch::new();
-    for (stream, items) in reply::streams(reply)? {
-        let lane = lanes.iter().find(|lane| lane.stream.as_bytes() == stream)?;
-        let mut delivered = Vec::with_capacity(items.len());
-        for item in items {
-            if let (id, Some(fields)) = reply::entry(item)? {
-                delivered.push(Delivered { lane: Arc::clone(lane), id, fields, attempt: 1 });
+    let mut duplicates = 0;
+    let read = {
+        let mut taking = core.held.taking();
+        let named = |name: &[u8], _| lanes.iter().find(|lane| lane.stream.as_bytes() == name);
+        replies.streams(named, |lane, id, fields| {
+            lane.advance(id);
+            if !lease.pending || taking.take(lane.index, id) {
+                batch.push(Delivered { lane: Arc::clone(lane), id, fields, attempt: 1, lease });
+            } else {
+                duplicates += 1;
             }
-        }
-        if let Some(last) = delivered.last() {
-            lane.advance(last.id);
-        }
-        if core.settings.acknowledge {
-            let again = core.held.take_new(lane.index, &mut delivered, |delivered| delivered.id);
-            core.counters.duplicates.add(again);
-        }
-        batch.append(&mut delivered);
-    }
-    Some(batch)
+        })
+    };
+    core.counters.duplicates.add(duplicates);
+    Ok(read?.map(|()| batch))
 }

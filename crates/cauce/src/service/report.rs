@@ -62,6 +62,8 @@ counters! {
     returned,
     /// Handlers that were cut off by the shutdown deadline.
     cut_off,
+    /// How often reading stopped because too many entries waited behind others of their keys.
+    stalled,
     /// Connections for reading that were opened again.
     reconnects,
     /// Groups that were gone from the broker and were made again.

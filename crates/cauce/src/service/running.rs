@@ -4,40 +4,34 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use redis::{Cmd, cmd};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::core::Core;
-use super::lane::Lane;
-use super::parked::{self, Parked};
+use super::lane::{Delivered, Lane};
 use super::reader::{self, COUNT_MAX, Pace};
 use super::report::Report;
-use super::settle;
 use super::worker::{Inbox, Leftover, Worker};
-use super::{keeper, pending};
-use crate::backend::command::push_ids;
-use crate::backend::reply;
+use super::{due, keeper, ordered, scripts, settle};
 use crate::entry::EntryId;
 
 /// How long the last words to the broker may take when a service stops.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// An idle time beyond any service's limit: whoever looks next takes the entry over.
-const RETURNED_IDLE: Duration = Duration::from_secs(24 * 3600);
+/// Entries that are handed back with one command.
+const BACK_LENGTH: usize = 500;
 
 /// A service that runs in the background. [`stop`](Self::stop) ends it in order; dropping it cuts it off as a crash would: its entries
 /// stay pending, and other instances take them over.
 #[must_use = "dropping it cuts the service off; keep it, and call stop() at the end"]
 pub struct Running {
     core: Arc<Core>,
-    parked: Arc<Parked>,
     stop: watch::Sender<bool>,
     reader: JoinHandle<bool>,
     worker: JoinHandle<Leftover>,
     settler: JoinHandle<()>,
     /// What brings entries in besides the reader.
     takers: Vec<AbortHandle>,
-    renewal: Option<AbortHandle>,
+    renewal: AbortHandle,
 }
 
 impl Running {
@@ -45,26 +39,25 @@ impl Running {
         let core = Arc::new(core);
         let first_count = core.settings.concurrency.clamp(16, COUNT_MAX);
         let pace = Arc::new(Pace(AtomicUsize::new(first_count)));
-        let parked = Arc::new(Parked::default());
         let stop = watch::Sender::new(false);
         // One batch is ready while the worker has another.
         let (fresh_sender, fresh) = mpsc::channel(1);
         let (again_sender, again) = mpsc::channel(2);
         let (settlement_sender, settlements) = mpsc::channel(settle::QUEUE_LENGTH);
         let settler = tokio::spawn(settle::run(Arc::clone(&core), settlements));
-        let worker =
-            Worker::new(Arc::clone(&core), Arc::clone(&pace), Arc::clone(&parked), settlement_sender.clone());
+        let worker = Worker::new(Arc::clone(&core), Arc::clone(&pace), settlement_sender.clone());
         let worker = tokio::spawn(worker.run(Inbox { fresh, again }, stop.subscribe()));
-        let (mut takers, mut renewal) = (Vec::new(), None);
-        if core.settings.acknowledge {
-            let retries = parked::run(Arc::clone(&core), Arc::clone(&parked), again_sender.clone());
-            takers.push(tokio::spawn(retries).abort_handle());
-            let take_over = keeper::take_over(Arc::clone(&core), again_sender, settlement_sender);
-            takers.push(tokio::spawn(take_over).abort_handle());
-            renewal = Some(tokio::spawn(keeper::renew(Arc::clone(&core))).abort_handle());
+        let mut takers = vec![tokio::spawn(due::run(Arc::clone(&core), again_sender.clone())).abort_handle()];
+        let renewal = tokio::spawn(keeper::renew(Arc::clone(&core))).abort_handle();
+        if core.settings.ordered {
+            let own = ordered::run(Arc::clone(&core), again_sender.clone(), settlement_sender.clone());
+            takers.push(tokio::spawn(own).abort_handle());
         }
-        let reader = tokio::spawn(reader::run(Arc::clone(&core), pace, fresh_sender, stop.subscribe()));
-        Self { core, parked, stop, reader, worker, settler, takers, renewal }
+        let take_over = keeper::take_over(Arc::clone(&core), again_sender.clone(), settlement_sender);
+        takers.push(tokio::spawn(take_over).abort_handle());
+        let reading = reader::run(Arc::clone(&core), pace, fresh_sender, again_sender, stop.subscribe());
+        let reader = tokio::spawn(reading);
+        Self { core, stop, reader, worker, settler, takers, renewal }
     }
 
     /// What it has done so far.
@@ -73,7 +66,7 @@ impl Running {
         self.core.counters.report()
     }
 
-    /// How many entries it holds: read and queued, running, waiting for a retry, or not yet confirmed as settled. Always zero with
+    /// How many entries it holds: read and queued, running, or not yet confirmed as settled. Always zero with
     /// [`no_ack`](crate::Service::no_ack).
     #[must_use]
     pub fn held(&self) -> usize {
@@ -96,9 +89,7 @@ impl Running {
         let in_order = self.end_reading().await;
         let left = (&mut self.worker).await.unwrap_or_default();
         // Leases were renewed until the last handler ended.
-        if let Some(renewal) = &self.renewal {
-            renewal.abort();
-        }
+        self.renewal.abort();
         if tokio::time::timeout(FAREWELL, self.hand_back(left)).await.is_err() {
             tracing::warn!(
                 "the broker did not answer; what was not run stays pending until it is taken over"
@@ -135,58 +126,41 @@ impl Running {
     async fn hand_back(&self, left: Leftover) {
         let Leftover { not_run, cut_off } = left;
         self.core.counters.returned.add(not_run.len());
-        if !self.core.settings.acknowledge {
-            return;
+        // What was not run was not an attempt, so it does not count as one.
+        let not_run = not_run.into_iter().map(|delivered| (delivered.attempt - 1, delivered));
+        let cut_off = cut_off.into_iter().map(|delivered| (delivered.attempt, delivered));
+        let mut by_lane: Vec<(Arc<Lane>, Vec<(EntryId, u32, u32)>)> = Vec::new();
+        for (restored, Delivered { lane, id, attempt, lease, .. }) in not_run.chain(cut_off) {
+            if !lease.pending {
+                continue;
+            }
+            match by_lane.iter_mut().find(|(found, _)| Arc::ptr_eq(found, &lane)) {
+                Some((_, entries)) => entries.push((id, attempt, restored)),
+                None => by_lane.push((lane, vec![(id, attempt, restored)])),
+            }
         }
-        for delivered in &not_run {
-            // It was not an attempt, so it does not count as one.
-            self.give(&delivered.lane, delivered.id, RETURNED_IDLE, delivered.attempt - 1).await;
+        for (lane, entries) in by_lane {
+            for some in entries.chunks(BACK_LENGTH) {
+                if let Err(error) = scripts::give_back(&self.core.link, &lane, self.core.owner(), some).await
+                {
+                    tracing::debug!(%error, stream = %lane.stream, "not handed back; it is taken over after a while");
+                }
+            }
         }
-        for delivered in &cut_off {
-            self.give(&delivered.lane, delivered.id, RETURNED_IDLE, delivered.attempt).await;
-        }
-        let now = tokio::time::Instant::now();
-        for waiting in self.parked.take_all() {
-            // Others take it over when it is due, and not before.
-            let idle =
-                self.core.settings.reclaim_after.saturating_sub(waiting.due.saturating_duration_since(now));
-            self.give(&waiting.lane, waiting.id, idle, waiting.attempt).await;
-        }
-    }
-
-    async fn give(&self, lane: &Lane, id: EntryId, idle: Duration, deliveries: u32) {
-        if let Err(error) = self.core.link.send(&self.xclaim_idle(lane, id, idle, deliveries)).await {
-            tracing::debug!(%error, %id, "not handed back; it is taken over after a while");
-        }
-    }
-
-    fn xclaim_idle(&self, lane: &Lane, id: EntryId, idle: Duration, deliveries: u32) -> Cmd {
-        let mut command = cmd("XCLAIM");
-        command.arg(&*lane.stream).arg(&*self.core.names.group).arg(&*self.core.names.consumer).arg(0);
-        push_ids(&mut command, [id]);
-        command.arg("IDLE").arg(idle.as_millis() as u64).arg("RETRYCOUNT").arg(deliveries).arg("JUSTID");
-        command
     }
 
     /// Takes the consumer's name out of the group, unless it has pending entries: deleting it would lose them.
     async fn leave(&self) {
         for lane in self.core.lanes() {
-            let pending =
-                pending::page(&self.core, &lane, Duration::ZERO, None, Some(&self.core.names.consumer)).await;
-            if !pending.is_ok_and(|pending| pending.is_empty()) {
-                continue;
+            if self.core.settings.ordered {
+                ordered::give_up(&self.core, &lane).await;
             }
-            let mut command = cmd("XGROUP");
-            command
-                .arg("DELCONSUMER")
-                .arg(&*lane.stream)
-                .arg(&*self.core.names.group)
-                .arg(&*self.core.names.consumer);
-            match self.core.link.send(&command).await {
-                Ok(dropped) if reply::integer(&dropped) != Some(0) => {
-                    tracing::error!("pending entries were dropped with the consumer");
+            let (group, consumer) = (&self.core.names.group, &self.core.names.consumer);
+            match scripts::remove(&self.core.link, &lane, group, consumer, true).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::debug!(stream = %lane.stream, "entries are still pending; they are taken over")
                 }
-                Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "the consumer's name stays in the group"),
             }
         }
@@ -198,7 +172,7 @@ impl Drop for Running {
         self.reader.abort();
         self.worker.abort();
         self.settler.abort();
-        for task in self.takers.iter().chain(&self.renewal) {
+        for task in self.takers.iter().chain([&self.renewal]) {
             task.abort();
         }
     }

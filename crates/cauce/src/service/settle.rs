@@ -1,18 +1,18 @@
-//! The settler: a task that acknowledges in batches and moves dead letters, on the command connection.
+//! The settler: a task that tells the broker what became of deliveries, on the command connection. What is done is acknowledged in batches;
+//! what failed is put aside or becomes a dead letter, beside.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use redis::{Pipeline, cmd};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::core::Core;
-use super::lane::{Delivered, Lane};
-use super::pending;
+use super::attempts::{Attempt, shortened};
+use super::core::{Core, millis};
+use super::lane::{Delivered, Lane, Runs};
+use super::scripts::{self, Run};
 use crate::backend::backoff::Backoff;
-use crate::backend::command::{xack, xadd, xdel};
-use crate::backend::reply;
 use crate::clock;
 use crate::entry::{EntryId, Fields};
 use crate::error::CommandError;
@@ -21,58 +21,81 @@ use crate::error::CommandError;
 pub(crate) const QUEUE_LENGTH: usize = 1024;
 /// Ids that are worth a command of their own at once.
 const BATCH_LENGTH: usize = 256;
+/// Ids of one command at most: a script can't unpack more than about 8,000.
+const BATCH_LENGTH_MAX: usize = 1000;
 /// How long fewer wait for company.
 const LINGER: Duration = Duration::from_millis(1);
 
-/// What is to be told the broker about entries that are done with.
+/// What is to be told the broker about entries.
 pub(crate) enum Settlement {
-    Acknowledge { lane: Arc<Lane>, ids: Vec<EntryId> },
+    Acknowledge { lane: Arc<Lane>, runs: Runs },
+    Retry(Box<Retrying>),
     DeadLetter(Box<DeadLetter>),
+}
+
+/// An entry that failed and is tried again.
+pub(crate) struct Retrying {
+    pub(crate) delivered: Delivered,
+    pub(crate) delay: Duration,
+    pub(crate) reason: &'static str,
+    pub(crate) error: String,
+    pub(crate) started: Instant,
 }
 
 /// An entry that is not tried again.
 pub(crate) struct DeadLetter {
     pub(crate) delivered: Delivered,
+    /// The delivery count at which this consumer owns it.
+    pub(crate) owned: u32,
     pub(crate) reason: &'static str,
     pub(crate) error: String,
+    /// The error and its sources.
+    pub(crate) chain: Vec<String>,
+    /// When the last attempt began; `None` if it did not.
+    pub(crate) started: Option<Instant>,
 }
 
 /// Settles until nobody sends any more.
 pub(crate) async fn run(core: Arc<Core>, mut settlements: mpsc::Receiver<Settlement>) {
     let mut queue = Vec::new();
     // Beside the acknowledgements: a letter that can't be written holds nobody up. There are no more of them than entries are held.
-    let mut burials = JoinSet::new();
+    let mut beside = JoinSet::new();
     loop {
         if settlements.recv_many(&mut queue, QUEUE_LENGTH).await == 0 {
-            burials.join_all().await;
+            beside.join_all().await;
             return;
         }
-        while burials.try_join_next().is_some() {}
+        while beside.try_join_next().is_some() {}
         if size(&queue) < BATCH_LENGTH {
             gather(&mut settlements, &mut queue).await;
         }
-        let mut acknowledged: Vec<(Arc<Lane>, Vec<EntryId>)> = Vec::new();
+        let mut acknowledged: Vec<(Arc<Lane>, Runs)> = Vec::new();
         for settlement in queue.drain(..) {
             match settlement {
-                Settlement::Acknowledge { lane, mut ids } => {
+                Settlement::Acknowledge { lane, runs } => {
                     match acknowledged.iter_mut().find(|(found, _)| Arc::ptr_eq(found, &lane)) {
-                        Some((_, all)) => all.append(&mut ids),
-                        None => acknowledged.push((lane, ids)),
+                        Some((_, all)) => all.append(runs),
+                        None => acknowledged.push((lane, runs)),
                     }
                 }
+                Settlement::Retry(retrying) => {
+                    beside.spawn(put_aside(Arc::clone(&core), retrying));
+                }
                 Settlement::DeadLetter(letter) => {
-                    burials.spawn(bury(Arc::clone(&core), letter));
+                    beside.spawn(bury(Arc::clone(&core), letter));
                 }
             }
         }
-        acknowledge(&core, acknowledged).await;
+        for (lane, runs) in acknowledged {
+            acknowledge(&core, &lane, runs).await;
+        }
     }
 }
 
 fn size(queue: &[Settlement]) -> usize {
     queue
         .iter()
-        .map(|settlement| if let Settlement::Acknowledge { ids, .. } = settlement { ids.len() } else { 1 })
+        .map(|settlement| if let Settlement::Acknowledge { runs, .. } = settlement { runs.len() } else { 1 })
         .sum()
 }
 
@@ -88,118 +111,118 @@ async fn gather(settlements: &mut mpsc::Receiver<Settlement>, queue: &mut Vec<Se
     let _ = tokio::time::timeout(LINGER, enough).await;
 }
 
-async fn acknowledge(core: &Core, batches: Vec<(Arc<Lane>, Vec<EntryId>)>) {
-    let mut commands = Pipeline::with_capacity(batches.len());
-    for (lane, ids) in &batches {
-        commands.add_command(xack(&lane.stream, &core.names.group, ids.iter().copied()));
-    }
-    // Behind the acknowledgements, so that the replies of those stay in place.
-    for (lane, ids) in batches.iter().filter(|(lane, _)| lane.is_side()) {
-        commands.add_command(xdel(&lane.stream, ids.iter().copied()));
-    }
-    if commands.is_empty() {
-        return;
-    }
-    let mut backoff = Backoff::new();
-    let replies = loop {
-        // XACK may be repeated at will.
-        match core.link.send_all(&commands).await {
-            Ok(replies)
-                if replies.iter().flat_map(|reply| reply.as_ref().err()).any(CommandError::is_transient) => {}
-            Ok(replies) => break replies,
-            Err(error) => tracing::debug!(%error, "acknowledgements wait for the broker"),
-        }
-        backoff.wait().await;
-    };
-    for ((lane, ids), reply) in batches.into_iter().zip(replies) {
-        match reply {
-            Ok(count) => {
-                let count = reply::count(&count).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-                core.counters.late.add(ids.len().saturating_sub(count));
+async fn acknowledge(core: &Core, lane: &Lane, runs: Runs) {
+    lane.touch();
+    for batch in runs.batches(BATCH_LENGTH_MAX) {
+        // What was acknowledged by a command whose reply was lost counts as late: rather too many than too few.
+        let tell = || scripts::settle(&core.link, lane, core.owner(), &batch);
+        let settled = persist("acknowledgements", tell).await;
+        let length: usize = batch.iter().map(|run| run.ids.len()).sum();
+        match settled {
+            Ok(settled) if core.settings.acknowledge => {
+                core.counters.late.add(length.saturating_sub(settled))
             }
+            Ok(_) => {}
             Err(error) => {
-                tracing::error!(%error, stream = %lane.stream, "the broker refuses acknowledgements");
+                tracing::error!(%error, stream = %lane.stream, "the broker refuses acknowledgements")
             }
         }
-        core.held.release(lane.index, ids);
+        core.held.release(lane.index, batch.iter().flat_map(|run: &Run| run.ids.iter().copied()));
     }
 }
 
-/// Moves an entry to the dead letters: the letter written and the entry acknowledged in one transaction.
-async fn bury(core: Arc<Core>, letter: Box<DeadLetter>) {
-    let (lane, id) = (&letter.delivered.lane, letter.delivered.id);
-    tracing::warn!(stream = %lane.stream, %id, group = %core.names.group, reason = letter.reason, error = letter.error, "dead letter");
-    let fields = fields(&core, &letter);
+/// Tries until the broker answers.
+///
+/// # Errors
+/// If the broker refuses for good.
+async fn persist<T, F>(what: &str, tell: impl Fn() -> F) -> Result<T, CommandError>
+where
+    F: Future<Output = Result<T, CommandError>>,
+{
     let mut backoff = Backoff::new();
     loop {
-        if let Err(error) = check_dead_stream(&core, lane).await {
-            tracing::error!(%error, key = %lane.dead, "the dead letter can't be written; the entry stays pending");
-            backoff.wait().await;
-            continue;
-        }
-        let mut commands = Pipeline::new();
-        commands.add_command(xadd(&lane.dead, &fields));
-        commands.add_command(xack(&lane.stream, &core.names.group, [id]));
-        if lane.is_side() {
-            commands.add_command(xdel(&lane.stream, [id]));
-        }
-        match core.link.transaction(&mut commands).await {
-            Ok(_) => {
-                core.counters.dead.one();
-                break;
-            }
-            Err(CommandError::OutcomeUnknown { .. }) if is_settled(&core, lane, id).await => {
-                core.counters.dead.one();
-                break;
-            }
-            Err(error) => {
-                tracing::warn!(%error, %id, "the dead letter can't be written yet; the entry stays pending");
-            }
+        match tell().await {
+            Err(error) if error.is_transient() => tracing::debug!(%error, "{what} wait for the broker"),
+            result => return result,
         }
         backoff.wait().await;
     }
+}
+
+async fn put_aside(core: Arc<Core>, retrying: Box<Retrying>) {
+    let Retrying { delivered, delay, reason, error, started } = *retrying;
+    let lane = &delivered.lane;
+    let attempt = Attempt {
+        id: delivered.id,
+        number: delivered.attempt,
+        started: Some(started),
+        reason,
+        error: &error,
+    };
+    let tell = || scripts::park(&core.link, lane, core.owner(), &attempt, core.parks_with(), millis(delay));
+    match persist("retries", tell).await {
+        // What was put aside by a command whose reply was lost counts as late too, and is found all the same.
+        Ok(false) => core.counters.late.one(),
+        Ok(true) => {}
+        Err(error) => {
+            tracing::error!(%error, stream = %lane.stream, id = %delivered.id, "the broker refuses a retry; the entry stays pending")
+        }
+    }
+    core.times.at(lane.index, Instant::now() + delay);
+    lane.touch();
+    core.held.release(lane.index, [delivered.id]);
+}
+
+/// Moves an entry to the dead letters, at once or not at all.
+async fn bury(core: Arc<Core>, letter: Box<DeadLetter>) {
+    let (lane, id) = (Arc::clone(&letter.delivered.lane), letter.delivered.id);
+    tracing::warn!(stream = %lane.stream, %id, group = %core.names.group, reason = letter.reason, error = letter.error, "dead letter");
+    let fields = fields(&core, &letter);
+    let DeadLetter { owned, reason, error, started, .. } = &*letter;
+    let attempt = Attempt { id, number: *owned, started: *started, reason, error };
+    let mut backoff = Backoff::new();
+    loop {
+        match scripts::bury(
+            &core.link,
+            &lane,
+            core.owner(),
+            &attempt,
+            letter.delivered.lease.pending,
+            &fields,
+        )
+        .await
+        {
+            Ok(true) => core.counters.dead.one(),
+            Ok(false) => core.counters.late.one(),
+            Err(error) => {
+                tracing::warn!(%error, %id, key = %lane.dead, "the dead letter can't be written yet; the entry stays pending");
+                backoff.wait().await;
+                continue;
+            }
+        }
+        break;
+    }
+    lane.touch();
     core.held.release(lane.index, [id]);
 }
 
-/// A transaction has no rollback: if the key were of another type, the entry would be acknowledged and the letter not written.
-async fn check_dead_stream(core: &Core, lane: &Lane) -> Result<(), CommandError> {
-    let reply = core.link.send(cmd("TYPE").arg(&*lane.dead)).await?;
-    match reply::text(reply).as_deref() {
-        Some("none" | "stream") => Ok(()),
-        _ => Err(CommandError::Refused {
-            code: "WRONGTYPE".to_owned(),
-            message: "the key holds no stream".to_owned(),
-        }),
-    }
-}
-
-/// Whether a transaction whose reply was lost was carried out: then the entry is not pending any more.
-async fn is_settled(core: &Core, lane: &Lane, id: EntryId) -> bool {
-    let text = id.to_string();
-    let mut command = cmd("XPENDING");
-    command.arg(&*lane.stream).arg(&*core.names.group).arg(&text).arg(&text).arg(1);
-    match core.link.send(&command).await {
-        Ok(reply) => core.settings.acknowledge && pending::parse(reply).is_some_and(|found| found.is_empty()),
-        Err(_) => false,
-    }
-}
-
-/// How many fields stand before the entry's own.
-pub(crate) const LETTER_FIELDS: usize = 9;
+/// How many fields stand before the entry's own: those below, and the history, which the broker puts first.
+pub(crate) const LETTER_FIELDS: usize = 11;
 
 /// What is known of the failure, in fields of fixed number and order, and after them the entry's own as they are.
 fn fields(core: &Core, letter: &DeadLetter) -> Fields {
     let delivered = &letter.delivered;
     let mut fields = Fields::with_capacity(LETTER_FIELDS + delivered.fields.len());
     fields.push_text("reason", letter.reason);
-    fields.push_text("error", letter.error.clone());
+    fields.push_text("error", shortened(&letter.error).to_owned());
+    fields.push_text("error-chain", serde_json::to_string(&letter.chain).unwrap_or_default());
     fields.push_text("attempts", delivered.attempt.to_string());
     fields.push_text("group", core.names.group.to_string());
     fields.push_text("consumer", core.names.consumer.to_string());
     fields.push_text("stream", delivered.lane.stream.to_string());
     fields.push_text("entry", delivered.id.to_string());
-    fields.push_text("published-at", clock::rfc3339(delivered.id.time()));
-    fields.push_text("died-at", clock::rfc3339(SystemTime::now()));
+    fields.push_text("published-at", clock::rfc3339(EntryId::time(delivered.id)));
+    fields.push_text("edited", "0");
     fields.append(delivered.fields.clone());
     fields
 }

@@ -1,26 +1,25 @@
 //! The worker: calls handlers, and decides what becomes of each delivery.
 
-use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use redis::cmd;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::agenda::{Agenda, Key, Next};
+use super::calls::{self, Ended};
 use super::core::Core;
-use super::handler::HandlerFuture;
-use super::lane::{Delivered, Lane, Routed};
-use super::outcome::{HandlerError, Outcome, Verdict};
-use super::parked::Parked;
-use super::reader::{Batch, COUNT_MAX, Pace, stopped};
-use super::settle::{DeadLetter, Settlement};
-use crate::entry::EntryId;
+use super::handler::{Begun, Call, Route, Work};
+use super::lane::{Delivered, Lane, Routed, Runs};
+use super::outcome::{Outcome, Verdict};
+use super::reader::{Again, Batch, COUNT_MAX, Pace, stopped};
+use super::settle::{DeadLetter, Retrying, Settlement};
 
 /// Acknowledgements that are handed to the settler at once.
 const ACKNOWLEDGE_LENGTH: usize = 256;
@@ -28,7 +27,6 @@ const ACKNOWLEDGE_LENGTH: usize = 256;
 const ACKNOWLEDGE_DELAY: Duration = Duration::from_millis(1);
 /// A batch that is done sooner asks for larger ones; one that takes longer than the second, for smaller ones.
 const BATCH_TIME: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
-
 /// How long handlers may take to be dropped when they are cut off.
 const CUT_OFF_TIME: Duration = Duration::from_millis(200);
 
@@ -37,7 +35,7 @@ pub(crate) struct Inbox {
     /// From the reader: new entries.
     pub(crate) fresh: mpsc::Receiver<Batch>,
     /// Retries that are due, entries of the dead, lost deliveries.
-    pub(crate) again: mpsc::Receiver<Batch>,
+    pub(crate) again: mpsc::Receiver<Again>,
 }
 
 /// What is left when the worker has stopped: to be handed back.
@@ -50,36 +48,41 @@ pub(crate) struct Leftover {
 pub(crate) struct Worker {
     core: Arc<Core>,
     pace: Arc<Pace>,
-    parked: Arc<Parked>,
     settlements: mpsc::Sender<Settlement>,
-    queue: VecDeque<Delivered>,
-    running: JoinSet<(Delivered, Outcome)>,
-    acknowledged: Vec<(Arc<Lane>, Vec<EntryId>)>,
+    agenda: Agenda,
+    running: JoinSet<Ended>,
+    /// Calls under way of handlers that have a limit or take batches, by handler.
+    calls: HashMap<usize, usize>,
+    /// Batches that wait for more, by handler: since when.
+    gathering: HashMap<usize, (Instant, Arc<Route>)>,
+    /// Nothing may begin beside what runs.
+    alone: bool,
+    acknowledged: Vec<(Arc<Lane>, Runs)>,
     acknowledged_count: usize,
     acknowledged_since: Instant,
     batch: Option<(Instant, usize)>,
+    /// Whose turn it is where both have something.
+    fresh_first: bool,
     /// Ends running handlers.
     cut: watch::Sender<bool>,
 }
 
 impl Worker {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        pace: Arc<Pace>,
-        parked: Arc<Parked>,
-        settlements: mpsc::Sender<Settlement>,
-    ) -> Self {
+    pub(crate) fn new(core: Arc<Core>, pace: Arc<Pace>, settlements: mpsc::Sender<Settlement>) -> Self {
         Self {
+            agenda: Agenda::new(core.settings.lease),
             core,
             pace,
-            parked,
             settlements,
-            queue: VecDeque::new(),
             running: JoinSet::new(),
+            calls: HashMap::new(),
+            gathering: HashMap::new(),
+            alone: false,
             acknowledged: Vec::new(),
             acknowledged_count: 0,
             acknowledged_since: Instant::now(),
             batch: None,
+            fresh_first: true,
             cut: watch::Sender::new(false),
         }
     }
@@ -87,35 +90,85 @@ impl Worker {
     /// Works until told to stop, then lets running handlers end within the shutdown deadline.
     pub(crate) async fn run(mut self, mut inbox: Inbox, mut stop: watch::Receiver<bool>) -> Leftover {
         loop {
-            self.start_queued(&stop).await;
+            self.begin(&stop).await;
             // Every handler that ended has been settled and every one that fits has been started: nothing more to wait for.
             self.acknowledge_all().await;
-            let room = self.queue.is_empty() && self.running.len() < self.core.settings.concurrency;
+            let room =
+                !self.alone && self.running.len() < self.core.settings.concurrency && self.agenda.has_room();
+            if room && self.accept(&mut inbox) {
+                continue;
+            }
+            let wake = self.wake();
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
                 Some(ended) = self.running.join_next() => self.ended(ended).await,
-                Some(batch) = inbox.again.recv(), if room => self.queue.extend(batch),
-                Some(batch) = inbox.fresh.recv(), if room => {
-                    self.batch = Some((Instant::now(), batch.len()));
-                    self.queue.extend(batch);
-                }
+                Some(again) = inbox.again.recv(), if room => self.take_again(again),
+                Some(batch) = inbox.fresh.recv(), if room => self.take_fresh(batch),
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
                 else => break,
             }
         }
         self.drain(inbox).await
     }
 
-    /// Starts what is queued as far as concurrency allows. Handlers that never wait are done when this returns.
-    async fn start_queued(&mut self, stop: &watch::Receiver<bool>) {
-        while self.running.len() < self.core.settings.concurrency {
-            let Some(delivered) = self.queue.pop_front() else {
-                if self.running.is_empty() {
-                    self.adjust_pace();
+    /// Takes what is there already, from the two sources in turn, so that neither starves.
+    fn accept(&mut self, inbox: &mut Inbox) -> bool {
+        self.fresh_first = !self.fresh_first;
+        for fresh in [self.fresh_first, !self.fresh_first] {
+            if fresh {
+                if let Ok(batch) = inbox.fresh.try_recv() {
+                    self.take_fresh(batch);
+                    return true;
                 }
-                return;
-            };
-            self.start(delivered).await;
+            } else if let Ok(again) = inbox.again.try_recv() {
+                self.take_again(again);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn take_fresh(&mut self, batch: Batch) {
+        self.batch = Some((Instant::now(), batch.len()));
+        self.agenda.add(batch);
+    }
+
+    fn take_again(&mut self, again: Again) {
+        match again {
+            Again::Run(batch) => self.agenda.add(batch),
+            Again::Gone { lane, ids } => self.agenda.free_gone(lane, &ids),
+        }
+    }
+
+    /// When something may begin without anything else happening.
+    fn wake(&self) -> Option<Instant> {
+        if self.alone || self.running.len() >= self.core.settings.concurrency {
+            return None;
+        }
+        let free = self.gathering.values().filter(|(_, route)| !self.is_at_limit(route));
+        let batches = free.map(|(since, route)| *since + route.linger());
+        batches.chain(self.agenda.impatient_at()).min()
+    }
+
+    /// Starts what may start as far as concurrency allows. Handlers that never wait are done when this returns.
+    async fn begin(&mut self, stop: &watch::Receiver<bool>) {
+        self.alone &= !self.running.is_empty();
+        while !self.alone && self.running.len() < self.core.settings.concurrency {
+            if self.begin_batches().await {
+                continue;
+            }
+            match self.agenda.next(self.running.len()) {
+                Next::Start(delivered) => self.start(delivered).await,
+                Next::StartAlone(delivered) => self.start_alone(delivered).await,
+                Next::Wait => return,
+                Next::Empty => {
+                    if self.running.is_empty() {
+                        self.adjust_pace();
+                    }
+                    return;
+                }
+            }
             while let Some(ended) = self.running.try_join_next() {
                 self.ended(ended).await;
             }
@@ -132,98 +185,226 @@ impl Worker {
         }
     }
 
-    /// Calls the handler. Its first step runs here: most handlers that only compute end in it, and cost no task.
+    /// Two instances or more died with it. The broker is told first that it runs alone: if this one dies too, it was the cause.
+    async fn start_alone(&mut self, delivered: Delivered) {
+        let mut mark = cmd("HSET");
+        mark.arg(&delivered.lane.attempts)
+            .arg(format!("alone:{}", delivered.id))
+            .arg(&*self.core.names.consumer);
+        if let Err(error) = self.core.link.send(&mark).await {
+            tracing::debug!(%error, id = %delivered.id, "the broker does not know that it runs alone");
+        }
+        self.start(delivered).await;
+        self.alone = !self.running.is_empty();
+    }
+
     async fn start(&mut self, delivered: Delivered) {
         let lane = Arc::clone(&delivered.lane);
         let route = match lane.route(&delivered.fields) {
             Routed::To(route) => route,
             Routed::Unhandled => {
                 self.core.counters.unhandled.one();
-                return self.acknowledge(lane, delivered.id);
+                return self.acknowledge(delivered);
             }
             Routed::NoAction => {
                 let problem =
                     "the entry has no field `action`, and more than one handler reads this stream".to_owned();
-                return self.settle(delivered, Outcome::Undecodable(problem)).await;
+                return self.bury(delivered, "undecodable", problem, Vec::new(), None).await;
             }
         };
-        let called = std::panic::catch_unwind(AssertUnwindSafe(|| route(&delivered, &self.core.names)));
-        let mut future = match called {
-            Err(panic) => return self.settle(delivered, Outcome::Panicked(message(&*panic))).await,
-            Ok(Err(error)) => return self.settle(delivered, Outcome::Undecodable(error.to_string())).await,
-            Ok(Ok(future)) => future,
-        };
-        let first = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        }));
-        match first {
-            Ok(Poll::Ready(result)) => self.settle(delivered, outcome(result)).await,
-            Err(panic) => self.settle(delivered, Outcome::Panicked(message(&*panic))).await,
-            Ok(Poll::Pending) => {
-                let timeout = self.core.settings.handler_timeout;
-                let mut cut = self.cut.subscribe();
-                // Its task polls it again at once, so nothing is lost by the waker that went nowhere.
-                self.running.spawn(async move {
-                    let outcome = tokio::select! {
-                        outcome = finish(future, timeout) => outcome,
-                        () = stopped(&mut cut) => Outcome::CutOff,
+        let mut key = None;
+        let mut delivered = delivered;
+        if self.core.settings.ordered {
+            match (route.key)(&delivered.fields) {
+                Ok(Some(found)) => {
+                    let found = (lane.index, found);
+                    if delivered.lease.parked {
+                        self.core.held.release(lane.index, [delivered.id]);
+                        return self.agenda.hold_key(found, delivered.id);
+                    }
+                    let Some(free) = self.agenda.take_key(&found, delivered) else {
+                        return self.mind_the_limit(&lane);
                     };
-                    (delivered, outcome)
-                });
+                    (delivered, key) = (free, Some(found));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    return self.bury(delivered, "undecodable", error.to_string(), Vec::new(), None).await;
+                }
             }
         }
-    }
-
-    async fn ended(&mut self, ended: Result<(Delivered, Outcome), tokio::task::JoinError>) {
-        match ended {
-            Ok((delivered, outcome)) => self.settle(delivered, outcome).await,
-            // Panics are caught inside, so only a runtime that shuts down ends a task so. The entry stays pending.
-            Err(error) => tracing::error!(%error, "a handler's task ended abnormally"),
+        match &route.work {
+            Work::Many { length, .. } => {
+                let since = (Instant::now(), Arc::clone(route));
+                self.gathering.entry(route.number).or_insert(since);
+                if self.agenda.limit(route.number, delivered) >= *length {
+                    Box::pin(self.begin_batches()).await;
+                }
+            }
+            Work::One(_) if self.is_at_limit(route) => {
+                self.agenda.limit(route.number, delivered);
+            }
+            Work::One(call) => self.call(call, route, delivered, key).await,
         }
     }
 
-    async fn settle(&mut self, delivered: Delivered, outcome: Outcome) {
+    fn is_at_limit(&self, route: &Route) -> bool {
+        let limit = route.handling.concurrency.unwrap_or(usize::MAX);
+        self.calls.get(&route.number).is_some_and(|calls| *calls >= limit)
+    }
+
+    /// Calls the handler. Its first step runs here: most handlers that only compute end in it, and cost no task.
+    async fn call(&mut self, call: &Call, route: &Arc<Route>, delivered: Delivered, key: Option<Key>) {
+        let started = Instant::now();
+        let called = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut future = call(&delivered, &self.core.names)?;
+            let first = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            Ok((future, first))
+        }));
+        let outcome = match called {
+            Err(panic) => Outcome::Panicked(calls::message(&*panic)),
+            Ok(Err(error)) => Outcome::Undecodable(error),
+            Ok(Ok((_, Poll::Ready(result)))) => calls::outcome(result),
+            Ok(Ok((future, Poll::Pending))) => {
+                *self.calls.entry(route.number).or_default() += 1;
+                let cut = self.cut.subscribe();
+                // Its task polls it again at once, so nothing is lost by the waker that went nowhere.
+                self.running.spawn(calls::finish(future, cut, Arc::clone(route), delivered, key, started));
+                return;
+            }
+        };
+        self.settle(delivered, outcome, started, route, key).await;
+    }
+
+    /// Calls the handlers of batches that are full, or have waited long enough; says whether there were any.
+    async fn begin_batches(&mut self) -> bool {
+        if self.gathering.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        let ready = self.gathering.values().find(|(since, route)| {
+            let due = now >= *since + route.linger() || self.agenda.limited(route.number) >= route.length();
+            due && !self.is_at_limit(route)
+        });
+        let Some(route) = ready.map(|(_, route)| Arc::clone(route)) else { return false };
+        let batch = self.agenda.unlimit(route.number, route.length());
+        if self.agenda.limited(route.number) == 0 {
+            self.gathering.remove(&route.number);
+        } else {
+            self.gathering.insert(route.number, (now, Arc::clone(&route)));
+        }
+        let Work::Many { call, .. } = &route.work else { return false };
+        let Begun { called, failed, future } = call(batch, &self.core.names);
+        for (delivered, outcome) in failed {
+            self.settle(delivered, outcome, now, &route, None).await;
+        }
+        if let Some(future) = future {
+            *self.calls.entry(route.number).or_default() += 1;
+            self.running.spawn(calls::finish_batch(future, self.cut.subscribe(), route, called, now));
+        }
+        true
+    }
+
+    async fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let Ended { outcomes, route, key, started } = match ended {
+            Ok(ended) => ended,
+            // Panics are caught inside, so only a runtime that shuts down ends a task so. The entry stays pending.
+            Err(error) => return tracing::error!(%error, "a handler's task ended abnormally"),
+        };
+        if let Some(calls) = self.calls.get_mut(&route.number) {
+            *calls -= 1;
+        }
+        if matches!(route.work, Work::One(_)) && route.handling.concurrency.is_some() {
+            let next = self.agenda.unlimit(route.number, 1);
+            self.agenda.put_first(next);
+        }
+        for (delivered, outcome) in outcomes {
+            self.settle(delivered, outcome, started, &route, key.clone()).await;
+        }
+    }
+
+    async fn settle(
+        &mut self,
+        delivered: Delivered,
+        outcome: Outcome,
+        started: Instant,
+        route: &Route,
+        key: Option<Key>,
+    ) {
         let counters = &self.core.counters;
-        let (reason, error, verdict) = match outcome {
+        let (reason, error, chain, verdict) = match outcome {
             Outcome::Handled => {
                 counters.handled.one();
-                let lane = Arc::clone(&delivered.lane);
-                return self.acknowledge(lane, delivered.id);
+                self.free(key.as_ref());
+                return self.acknowledge(delivered);
             }
             Outcome::Undecodable(problem) => {
-                return self.bury(delivered, "undecodable", problem).await;
+                self.free(key.as_ref());
+                return self.bury(delivered, "undecodable", problem.to_string(), Vec::new(), None).await;
             }
             Outcome::Failed(error) => {
-                let verdict = error.verdict();
+                let verdict = route.handling.verdict(&error);
                 let reason = if verdict == Verdict::Reject { "rejected" } else { "failed" };
-                (reason, error.to_string(), verdict)
+                (reason, error.to_string(), error.chain().map(str::to_owned).collect(), verdict)
             }
-            Outcome::Panicked(message) => ("panicked", message, Verdict::ByPolicy),
+            Outcome::Panicked(message) => ("panicked", message, Vec::new(), Verdict::Retry),
             Outcome::CutOff => return,
-            Outcome::TimedOut(after) => ("timed out", format!("no end after {after:?}"), Verdict::ByPolicy),
+            Outcome::TimedOut(after) => {
+                ("timed out", format!("no end after {after:?}"), Vec::new(), Verdict::Retry)
+            }
         };
         counters.failed.one();
-        let retry = &self.core.settings.retry;
-        let delay = match verdict {
-            Verdict::Reject => None,
-            _ if !self.core.settings.acknowledge => None,
-            Verdict::RetryIn(delay) => (!retry.is_last(delivered.attempt)).then_some(delay),
-            Verdict::ByPolicy => retry.delay(delivered.attempt),
-        };
-        match delay {
+        match self.delay(&delivered, verdict, route) {
             Some(delay) => {
                 tracing::info!(
                     stream = %delivered.lane.stream, id = %delivered.id, attempt = delivered.attempt, reason, error, ?delay,
                     "failed, will be tried again"
                 );
-                self.parked.park(delivered.lane, delivered.id, delivered.attempt, delay);
+                let retrying = Box::new(Retrying { delivered, delay, reason, error, started });
+                let _ = self.settlements.send(Settlement::Retry(retrying)).await;
             }
-            None => self.bury(delivered, reason, error).await,
+            None => {
+                self.free(key.as_ref());
+                self.bury(delivered, reason, error, chain, Some(started)).await;
+            }
         }
     }
 
-    fn acknowledge(&mut self, lane: Arc<Lane>, id: EntryId) {
-        if !self.core.settings.acknowledge {
+    /// After how long it is tried again, if it is.
+    fn delay(&self, delivered: &Delivered, verdict: Verdict, route: &Route) -> Option<Duration> {
+        let chosen = match verdict {
+            Verdict::Reject => return None,
+            Verdict::RetryIn(delay) => Some(delay),
+            Verdict::Retry => None,
+        };
+        // What was read with NOACK is not pending: nothing would bring it again.
+        if !delivered.lease.pending {
+            return None;
+        }
+        let age = Duration::from_millis(self.core.broker_ms().saturating_sub(delivered.id.ms));
+        route.handling.delay(delivered.attempt, age, chosen)
+    }
+
+    fn free(&mut self, key: Option<&Key>) {
+        if let Some(key) = key {
+            self.agenda.free_key(key);
+            self.core.stall(self.agenda.behind());
+        }
+    }
+
+    /// Entries that wait behind a failing key have a limit: past it, nothing more is read.
+    fn mind_the_limit(&self, lane: &Lane) {
+        if self.core.stall(self.agenda.behind()) {
+            tracing::warn!(
+                stream = %lane.stream, behind = self.agenda.behind(),
+                "too many entries wait behind others of their keys: nothing more is read until there are fewer"
+            );
+        }
+    }
+
+    fn acknowledge(&mut self, delivered: Delivered) {
+        let Delivered { lane, id, attempt, lease, .. } = delivered;
+        if !lease.pending && !lane.is_side() {
             return;
         }
         if self.acknowledged_count == 0 {
@@ -231,22 +412,35 @@ impl Worker {
         }
         self.acknowledged_count += 1;
         match self.acknowledged.iter_mut().find(|(found, _)| Arc::ptr_eq(found, &lane)) {
-            Some((_, ids)) => ids.push(id),
-            None => self.acknowledged.push((lane, vec![id])),
+            Some((_, runs)) => runs.push(id, attempt, lease),
+            None => {
+                let mut runs = Runs::default();
+                runs.push(id, attempt, lease);
+                self.acknowledged.push((lane, runs));
+            }
         }
     }
 
     async fn acknowledge_all(&mut self) {
         self.acknowledged_count = 0;
-        for (lane, ids) in std::mem::take(&mut self.acknowledged) {
+        for (lane, runs) in std::mem::take(&mut self.acknowledged) {
             // The settler outlives the worker.
-            let _ = self.settlements.send(Settlement::Acknowledge { lane, ids }).await;
+            let _ = self.settlements.send(Settlement::Acknowledge { lane, runs }).await;
         }
     }
 
-    async fn bury(&self, delivered: Delivered, reason: &'static str, error: String) {
-        let letter = Box::new(DeadLetter { delivered, reason, error });
-        let _ = self.settlements.send(Settlement::DeadLetter(letter)).await;
+    async fn bury(
+        &self,
+        delivered: Delivered,
+        reason: &'static str,
+        error: String,
+        chain: Vec<String>,
+        started: Option<Instant>,
+    ) {
+        // An entry that can't be decoded was tried, in the moment of finding that out.
+        let started = started.or_else(|| Some(Instant::now()));
+        let letter = DeadLetter { owned: delivered.attempt, delivered, reason, error, chain, started };
+        let _ = self.settlements.send(Settlement::DeadLetter(Box::new(letter))).await;
     }
 
     fn adjust_pace(&mut self) {
@@ -266,19 +460,20 @@ impl Worker {
 
     /// Starts nothing more; running handlers may end within the deadline.
     async fn drain(mut self, mut inbox: Inbox) -> Leftover {
-        let mut left = Leftover { not_run: self.queue.drain(..).collect(), ..Leftover::default() };
         let deadline = Instant::now() + self.core.settings.shutdown_deadline;
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
             self.ended(ended).await;
             self.acknowledge_all().await;
         }
         self.acknowledge_all().await;
-        left.cut_off = self.cut_off().await;
+        let mut left = Leftover { cut_off: self.cut_off().await, not_run: self.agenda.drain() };
         self.core.counters.cut_off.add(left.cut_off.len());
         // The senders are gone or about to be: the reader stops by the same signal.
         inbox.again.close();
-        while let Some(batch) = inbox.again.recv().await {
-            left.not_run.extend(batch);
+        while let Some(again) = inbox.again.recv().await {
+            if let Again::Run(batch) = again {
+                left.not_run.extend(batch);
+            }
         }
         while let Some(batch) = inbox.fresh.recv().await {
             left.not_run.extend(batch);
@@ -293,36 +488,14 @@ impl Worker {
         let mut cut_off = Vec::new();
         let deadline = Instant::now() + CUT_OFF_TIME;
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
-            match ended {
-                Ok((delivered, Outcome::CutOff)) => cut_off.push(delivered),
-                ended => self.ended(ended).await,
-            }
+            let Ok(mut ended) = ended else { continue };
+            let (cut, done) =
+                ended.outcomes.into_iter().partition(|(_, outcome)| matches!(outcome, Outcome::CutOff));
+            ended.outcomes = done;
+            cut_off.extend(Vec::into_iter(cut).map(|(delivered, _)| delivered));
+            self.ended(Ok(ended)).await;
         }
         self.acknowledge_all().await;
         cut_off
     }
-}
-
-/// Lets a handler that waits run to its end.
-async fn finish(future: HandlerFuture, timeout: Option<Duration>) -> Outcome {
-    let guarded = AssertUnwindSafe(future).catch_unwind();
-    let ended = match timeout {
-        Some(timeout) => match tokio::time::timeout(timeout, guarded).await {
-            Ok(ended) => ended,
-            Err(_) => return Outcome::TimedOut(timeout),
-        },
-        None => guarded.await,
-    };
-    ended.map_or_else(|panic| Outcome::Panicked(message(&*panic)), outcome)
-}
-
-fn outcome(result: Result<(), HandlerError>) -> Outcome {
-    result.map_or_else(Outcome::Failed, |()| Outcome::Handled)
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message")
-        .to_owned()
 }

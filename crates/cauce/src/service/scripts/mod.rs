@@ -1,0 +1,487 @@
+//! What must happen at once at the broker: one script for each, typed. Every key that a script touches is declared, and all keys of one call
+//! share a slot.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script, Value, cmd};
+use serde::Deserialize;
+
+use super::attempts::Attempt;
+use super::lane::Lane;
+use crate::backend::command::push_ids;
+use crate::backend::link::Link;
+use crate::backend::reply;
+use crate::entry::{EntryId, Fields};
+use crate::error::CommandError;
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {
+        $(static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!(include_str!("prelude.lua"), include_str!($file))));)*
+
+        /// All scripts, by hash.
+        fn source(hash: &str) -> Option<&'static str> {
+            $(if $name.get_hash() == hash {
+                return Some(concat!(include_str!("prelude.lua"), include_str!($file)));
+            })*
+            None
+        }
+    };
+}
+
+scripts! {
+    BURY = "bury.lua";
+    CURSOR = "cursor.lua";
+    EDIT = "edit.lua";
+    OWN = "own.lua";
+    GIVE_BACK = "give_back.lua";
+    PARK = "park.lua";
+    REDRIVE = "redrive.lua";
+    REMOVE = "remove.lua";
+    RENEW = "renew.lua";
+    RENEW_PARKED = "renew_parked.lua";
+    SETTLE = "settle.lua";
+    TAKE_ALL = "take_all.lua";
+    TAKE_DUE = "take_due.lua";
+    TAKE_LOST = "take_lost.lua";
+    TAKE_OVER = "take_over.lua";
+}
+
+/// The consumer that has the entries which wait for their next attempt.
+pub(crate) const PARKED: &str = "cauce:retry";
+/// Due entries that one call takes at most.
+pub(crate) const DUE_MAX: usize = 500;
+
+/// One call of a script.
+struct Call {
+    command: Cmd,
+    hash: String,
+}
+
+impl Call {
+    fn new(script: &Script, keys: &[&str]) -> Self {
+        let mut command = cmd("EVALSHA");
+        command.arg(script.get_hash()).arg(keys.len());
+        for key in keys {
+            command.arg(*key);
+        }
+        Self { command, hash: script.get_hash().to_owned() }
+    }
+
+    fn arg(mut self, argument: impl redis::ToRedisArgs) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    fn ids(mut self, ids: impl IntoIterator<Item = EntryId>) -> Self {
+        push_ids(&mut self.command, ids);
+        self
+    }
+
+    fn fields(mut self, fields: &Fields) -> Self {
+        for (name, value) in fields.iter() {
+            self.command.arg(name).arg(value);
+        }
+        self
+    }
+
+    /// A server that was restarted or failed over does not know the script any more: it is told again.
+    async fn run(self, link: &Link) -> Result<Value, CommandError> {
+        match link.send(&self.command).await {
+            Err(error) if error.is_refused("NOSCRIPT") => {
+                link.send(cmd("SCRIPT").arg("LOAD").arg(source(&self.hash))).await?;
+                link.send(&self.command).await
+            }
+            other => other,
+        }
+    }
+
+    async fn number(self, link: &Link, name: &'static str) -> Result<i64, CommandError> {
+        let reply = self.run(link).await?;
+        reply::integer(&reply).ok_or(CommandError::Unexpected { command: name })
+    }
+}
+
+/// Entries of one delivery count whose leases end together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The broker's time in milliseconds before which nobody can have taken them over.
+    pub(crate) deadline: u64,
+    pub(crate) attempt: u32,
+    /// Whether the broker knows attempts of them.
+    pub(crate) noted: bool,
+    pub(crate) ids: Vec<EntryId>,
+}
+
+/// Acknowledges what is still this consumer's; says how many that were.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn settle(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    runs: &[Run],
+) -> Result<usize, CommandError> {
+    let mut call = Call::new(&SETTLE, &[&lane.stream, &lane.attempts])
+        .arg(owner.group)
+        .arg(owner.consumer)
+        .arg(u8::from(lane.is_side()))
+        .arg(runs.len());
+    for run in runs {
+        call = call.arg(run.deadline).arg(run.attempt).arg(u8::from(run.noted)).arg(run.ids.len());
+    }
+    let settled =
+        call.ids(runs.iter().flat_map(|run| run.ids.iter().copied())).number(link, "settle").await?;
+    Ok(usize::try_from(settled).unwrap_or(0))
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) consumer: &'a str,
+}
+
+/// Puts a failed entry aside; says whether it was still this consumer's.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn park(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    failed: &Attempt<'_>,
+    keeper: &str,
+    delay_ms: u64,
+) -> Result<bool, CommandError> {
+    let call =
+        Call::new(&PARK, &[&lane.stream, &lane.due, &lane.attempts]).arg(owner.group).arg(owner.consumer);
+    let call = call.ids([failed.id]).arg(failed.number).arg(keeper).arg(delay_ms);
+    let parked = call.arg(failed.took_ms()).arg(failed.record(owner.consumer)).number(link, "park").await?;
+    Ok(parked == 1)
+}
+
+/// Makes an entry a dead letter; says whether it was still this consumer's. `run` is whether this attempt was started.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn bury(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    failed: &Attempt<'_>,
+    fenced: bool,
+    letter: &Fields,
+) -> Result<bool, CommandError> {
+    let call =
+        Call::new(&BURY, &[&lane.stream, &lane.dead, &lane.attempts]).arg(owner.group).arg(owner.consumer);
+    let call = call.ids([failed.id]).arg(if fenced { failed.number } else { 0 }).arg(failed.took_ms());
+    let record = if failed.was_run() { failed.record(owner.consumer) } else { String::new() };
+    let call = call.arg(record).arg(u8::from(lane.is_side())).fields(letter);
+    Ok(call.number(link, "bury").await? == 1)
+}
+
+/// Entries that a script gave to this consumer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// When, in milliseconds of the broker's clock.
+    pub(crate) time: u64,
+    pub(crate) entries: Vec<TakenEntry>,
+    /// What was to be given and is gone from the stream, or was settled by somebody else.
+    pub(crate) gone: Vec<EntryId>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TakenEntry {
+    pub(crate) id: EntryId,
+    pub(crate) fields: Fields,
+    pub(crate) attempt: u32,
+    /// How many instances died with it.
+    pub(crate) crashes: u32,
+    /// Whether the broker knows attempts of it.
+    pub(crate) noted: bool,
+    /// Whether the last owner was running it alone when it died.
+    pub(crate) alone: bool,
+    /// Whether it waits for its next attempt all the same.
+    pub(crate) parked: bool,
+}
+
+/// What was due, and when the next will be.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) taken: Taken,
+    /// In milliseconds from now.
+    pub(crate) next: Option<u64>,
+}
+
+/// Takes what is due.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn take_due(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    count: usize,
+    ordered: bool,
+) -> Result<Due, CommandError> {
+    let call = Call::new(&TAKE_DUE, &[&lane.stream, &lane.due, &lane.attempts]);
+    let call = call.arg(owner.group).arg(owner.consumer).arg(count.min(DUE_MAX)).arg(u8::from(ordered));
+    let (taken, next) =
+        parse(call.run(link).await?).ok_or(CommandError::Unexpected { command: "take_due" })?;
+    Ok(Due { taken, next: u64::try_from(next).ok() })
+}
+
+/// Takes entries of a consumer whose lease lapsed, idle for at least `idle_ms`; and says how many were found.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn take_over(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    other: &str,
+    idle_ms: u64,
+    count: usize,
+) -> Result<(Taken, usize), CommandError> {
+    let lease = lane.lease_of(other);
+    let call = Call::new(&TAKE_OVER, &[&lane.stream, &lane.attempts, &lease]);
+    let call = call.arg(owner.group).arg(owner.consumer).arg(other).arg(idle_ms).arg(count);
+    let (taken, found) =
+        parse(call.run(link).await?).ok_or(CommandError::Unexpected { command: "take_over" })?;
+    Ok((taken, usize::try_from(found).unwrap_or(0)))
+}
+
+/// Reads again what is pending with this consumer at these delivery counts.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn take_lost(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    lost: &[(EntryId, u32)],
+) -> Result<Taken, CommandError> {
+    let mut call = Call::new(&TAKE_LOST, &[&lane.stream, &lane.attempts, &lane.due])
+        .arg(owner.group)
+        .arg(owner.consumer);
+    for (id, count) in lost {
+        call = call.ids([*id]).arg(*count);
+    }
+    let taken = parse(call.run(link).await?).ok_or(CommandError::Unexpected { command: "take_lost" })?;
+    Ok(taken.0)
+}
+
+/// Gives entries up: id, delivery count, and the count that each gets back. Says how many were this consumer's.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn give_back(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    entries: &[(EntryId, u32, u32)],
+) -> Result<usize, CommandError> {
+    let mut call = Call::new(&GIVE_BACK, &[&lane.stream, &lane.due]).arg(owner.group).arg(owner.consumer);
+    for (id, count, restored) in entries {
+        call = call.ids([*id]).arg(*count).arg(*restored);
+    }
+    Ok(usize::try_from(call.number(link, "give_back").await?).unwrap_or(0))
+}
+
+/// Renews the idle time of entries that this consumer has had for at least `idle_ms`. The ids are in order.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn renew(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    idle_ms: u64,
+    ids: &[EntryId],
+) -> Result<(), CommandError> {
+    let call = Call::new(&RENEW, &[&lane.stream]).arg(owner.group).arg(owner.consumer).arg(idle_ms);
+    call.ids(ids.iter().copied()).run(link).await.map(drop)
+}
+
+/// Renews the idle time of entries that wait for their next attempt; says how many were found.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn renew_parked(
+    link: &Link,
+    lane: &Lane,
+    group: &str,
+    idle_ms: u64,
+    count: usize,
+) -> Result<usize, CommandError> {
+    let call = Call::new(&RENEW_PARKED, &[&lane.stream, &lane.due]).arg(group).arg(idle_ms).arg(count);
+    Ok(usize::try_from(call.number(link, "renew_parked").await?).unwrap_or(0))
+}
+
+/// Takes a consumer out of the group, unless it lives or has pending entries; says whether.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn remove(
+    link: &Link,
+    lane: &Lane,
+    group: &str,
+    consumer: &str,
+    by_itself: bool,
+) -> Result<bool, CommandError> {
+    let lease = lane.lease_of(consumer);
+    let call = Call::new(&REMOVE, &[&lane.stream, &lease, &lane.members]);
+    Ok(call.arg(group).arg(consumer).arg(u8::from(by_itself)).number(link, "remove").await? == 1)
+}
+
+/// Saves from where the group would have to go on if it were lost.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn save_cursor(link: &Link, lane: &Lane, group: &str) -> Result<(), CommandError> {
+    Call::new(&CURSOR, &[&lane.stream, &lane.cursor_key]).arg(group).run(link).await.map(drop)
+}
+
+/// Makes this consumer the group's one reader of the stream, or renews that; says whether it is.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn own(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    lease_ms: u64,
+) -> Result<bool, CommandError> {
+    let call = Call::new(&OWN, &[&lane.reader_key()]).arg(owner.consumer).arg(lease_ms);
+    Ok(call.number(link, "own").await? == 1)
+}
+
+/// Lets another consumer be the reader.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn disown(link: &Link, lane: &Lane, consumer: &str) -> Result<(), CommandError> {
+    Call::new(&OWN, &[&lane.reader_key()]).arg(consumer).arg(0).run(link).await.map(drop)
+}
+
+/// Takes what is pending after an entry, in order, whoever has it; and says after which entry to go on, if there may be more.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn take_all(
+    link: &Link,
+    lane: &Lane,
+    owner: Owner<'_>,
+    after: Option<EntryId>,
+    count: usize,
+) -> Result<(Taken, Option<EntryId>), CommandError> {
+    let keys = [&*lane.stream, &lane.due, &lane.attempts, &lane.reader_key()];
+    let call = Call::new(&TAKE_ALL, &keys).arg(owner.group).arg(owner.consumer);
+    let after = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
+    let reply = call.arg(after).arg(count).run(link).await?;
+    let last = match &reply {
+        Value::Array(parts) => parts.last().and_then(reply::entry_id),
+        _ => None,
+    };
+    let (taken, found) = parse(reply).ok_or(CommandError::Unexpected { command: "take_all" })?;
+    let full = usize::try_from(found).is_ok_and(|found| found == count);
+    Ok((taken, last.filter(|_| full)))
+}
+
+/// The keys and names of a dead letter that goes back.
+#[derive(Debug)]
+pub(crate) struct Redrive<'a> {
+    pub(crate) keys: [&'a str; 5],
+    pub(crate) letter: EntryId,
+    pub(crate) group: &'a str,
+    pub(crate) entry: EntryId,
+    pub(crate) always_copy: bool,
+    pub(crate) fields: &'a Fields,
+}
+
+/// What the script says: a number, or the id of the copy.
+///
+/// # Errors
+/// If the broker can't be reached or refuses, as when the group is gone.
+pub(crate) async fn redrive(link: &Link, letter: &Redrive<'_>) -> Result<Value, CommandError> {
+    let call = Call::new(&REDRIVE, &letter.keys).ids([letter.letter]).arg(letter.group).ids([letter.entry]);
+    call.arg(u8::from(letter.always_copy)).fields(letter.fields).run(link).await
+}
+
+/// Replaces a dead letter; `None` if it is gone.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn edit(
+    link: &Link,
+    dead: &str,
+    letter: EntryId,
+    fields: &Fields,
+) -> Result<Option<EntryId>, CommandError> {
+    let reply = Call::new(&EDIT, &[dead]).ids([letter]).fields(fields).run(link).await?;
+    Ok(reply::entry_id(&reply))
+}
+
+/// `[time, number, [[id, fields, delivery count, attempts, alone, parked], ...], [id, ...]]`
+fn parse(reply: Value) -> Option<(Taken, i64)> {
+    let mut parts = reply::list(reply)?.into_iter();
+    let time = reply::count(&parts.next()?)?;
+    let number = reply::integer(&parts.next()?)?;
+    let entries = reply::list(parts.next()?)?.into_iter().map(entry).collect::<Option<_>>()?;
+    let gone = parts.next().and_then(reply::list).unwrap_or_default();
+    let gone = gone.iter().filter_map(reply::entry_id).collect();
+    Some((Taken { time, entries, gone }, number))
+}
+
+fn entry(reply: Value) -> Option<TakenEntry> {
+    let mut parts = reply::list(reply)?.into_iter();
+    let (id, fields) = reply::entry(Value::Array(vec![parts.next()?, parts.next()?]))?;
+    // A redriven entry starts from zero, and what was delivered more often than can be counted stays at the end.
+    let attempt = u32::try_from(reply::count(&parts.next()?)?).unwrap_or(u32::MAX - 1).max(1);
+    let known = parts.next().and_then(reply::bytes);
+    Some(TakenEntry {
+        id,
+        fields: fields?,
+        attempt,
+        crashes: known.as_deref().map_or(0, crashes),
+        noted: known.is_some(),
+        alone: parts.next().as_ref().and_then(reply::integer) == Some(1),
+        parked: parts.next().as_ref().and_then(reply::integer) == Some(1),
+    })
+}
+
+/// How many of the attempts ended in the death of their instance.
+fn crashes(attempts: &[u8]) -> u32 {
+    #[derive(Deserialize)]
+    struct Ended {
+        #[serde(default)]
+        lost: bool,
+    }
+    let list = [b"[", attempts, b"]"].concat();
+    let ended: Vec<Ended> = serde_json::from_slice(&list).unwrap_or_default();
+    ended.iter().filter(|ended| ended.lost).count() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crashes_are_counted_among_the_attempts() {
+        assert_eq!(
+            crashes(br#"{"attempt":1,"lost":true},{"attempt":2,"error":"x"},{"attempt":3,"lost":true}"#),
+            2
+        );
+        assert_eq!(crashes(b""), 0);
+    }
+
+    #[test]
+    fn every_script_is_found_by_its_hash() {
+        for script in [&BURY, &SETTLE, &TAKE_DUE] {
+            assert!(source(script.get_hash()).is_some_and(|source| source.contains("KEYS")));
+        }
+        assert_eq!(source("x"), None);
+    }
+}

@@ -1,0 +1,38 @@
+-- Before every script of this directory.
+
+-- Milliseconds by the broker's clock, the only one that all instances share.
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- How often an entry that is pending with this consumer was delivered; nil if it is not pending with it, or the group is gone.
+local function deliveries(stream, group, id, consumer)
+  local found = redis.pcall('XPENDING', stream, group, id, id, 1, consumer)
+  return found[1] and found[1][4]
+end
+
+-- Adds a record to what is known of an entry's attempts. What a poison entry collects is bounded.
+local function note(attempts, id, record)
+  local known = redis.call('HGET', attempts, id)
+  if not known then
+    redis.call('HSET', attempts, id, record)
+  elseif #known < 16384 then
+    redis.call('HSET', attempts, id, known .. ',' .. record)
+  end
+end
+
+-- Forgets what is known of an entry's attempts.
+local function forget(attempts, id)
+  redis.call('HDEL', attempts, id, 'alone:' .. id)
+end
+
+-- Completes a record, JSON that is open at its end, with the times of the attempt.
+local function timed(head, ended, took)
+  return head .. string.format(',"start":%.0f,"end":%.0f}', ended - took, ended)
+end
+
+-- A text as JSON.
+local function quoted(text)
+  return '"' .. string.gsub(text, '[%c"\\]', function(char) return string.format('\\u%04x', string.byte(char)) end) .. '"'
+end

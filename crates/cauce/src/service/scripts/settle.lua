@@ -1,0 +1,29 @@
+-- Acknowledges what this consumer still owns; says how many.
+-- KEYS: stream, attempts
+-- ARGV: group, consumer, '1' to delete the entries too, how many runs; per run its lease's end, delivery count, '1' if attempts are
+-- known of its entries, and length; then all ids, run by run.
+local stream, attempts, group, consumer, side = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3] == '1'
+local runs, time, settled = tonumber(ARGV[4]), now(), 0
+local first = 5 + 4 * runs
+for run = 0, runs - 1 do
+  local head = 5 + 4 * run
+  local deadline, count, length = tonumber(ARGV[head]), tonumber(ARGV[head + 1]), tonumber(ARGV[head + 3])
+  local noted = ARGV[head + 2] == '1'
+  local last = first + length - 1
+  if time < deadline and not noted then
+    -- Nobody can have taken them over yet.
+    settled = settled + redis.call('XACK', stream, group, unpack(ARGV, first, last))
+    if side then redis.call('XDEL', stream, unpack(ARGV, first, last)) end
+  else
+    for at = first, last do
+      local id = ARGV[at]
+      if deliveries(stream, group, id, consumer) == count then
+        settled = settled + redis.call('XACK', stream, group, id)
+        if side then redis.call('XDEL', stream, id) end
+        forget(attempts, id)
+      end
+    end
+  end
+  first = last + 1
+end
+return settled
