@@ -1,6 +1,6 @@
 //! Commands that more than one place sends.
 
-use redis::{Cmd, cmd};
+use redis::Cmd;
 
 use crate::entry::{EntryId, Fields};
 
@@ -12,22 +12,6 @@ pub(crate) fn xadd(stream: &str, fields: &Fields) -> Cmd {
     for (name, value) in fields.iter() {
         command.arg(name).arg(value);
     }
-    command
-}
-
-/// `XACK stream group id ...`
-pub(crate) fn xack(stream: &str, group: &str, ids: impl IntoIterator<Item = EntryId>) -> Cmd {
-    let mut command = cmd("XACK");
-    command.arg(stream).arg(group);
-    push_ids(&mut command, ids);
-    command
-}
-
-/// `XDEL stream id ...`
-pub(crate) fn xdel(stream: &str, ids: impl IntoIterator<Item = EntryId>) -> Cmd {
-    let mut command = cmd("XDEL");
-    command.arg(stream);
-    push_ids(&mut command, ids);
     command
 }
 
@@ -66,6 +50,8 @@ pub(crate) fn again_stream(stream: &str, group: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use redis::cmd;
+
     use super::*;
 
     #[test]

@@ -130,23 +130,6 @@ impl Connection {
         Ok(values.into_iter().map(reply::checked).collect())
     }
 
-    /// Sends all commands as one transaction (MULTI ... EXEC): all are carried out, with nothing between them, or none.
-    ///
-    /// # Errors
-    /// If the connection breaks, the replies do not come in time, or the broker refuses any of them.
-    pub(crate) async fn transaction(&mut self, commands: &mut Pipeline) -> Result<Vec<Value>, CommandError> {
-        commands.atomic();
-        let values = self
-            .inner
-            .send_packed_commands(commands, commands.len() + 1, 1)
-            .await
-            .map_err(|error| self.lost(&error))?;
-        match values.into_iter().next().map(reply::checked).transpose()? {
-            Some(Value::Array(replies)) => replies.into_iter().map(reply::checked).collect(),
-            _ => Err(CommandError::Unexpected { command: "EXEC" }),
-        }
-    }
-
     /// # Errors
     /// If the connection breaks or the broker refuses.
     pub(crate) async fn subscribe(

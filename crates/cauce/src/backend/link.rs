@@ -69,14 +69,6 @@ impl Link {
         self.noted(number, result)
     }
 
-    /// # Errors
-    /// As [`Connection::transaction`], and if there is no connection for as long as commands wait.
-    pub(crate) async fn transaction(&self, commands: &mut Pipeline) -> Result<Vec<Value>, CommandError> {
-        let (mut connection, number) = self.connection().await?;
-        let result = connection.transaction(commands).await;
-        self.noted(number, result)
-    }
-
     async fn connection(&self) -> Result<(Connection, u64), CommandError> {
         if let Some(found) = self.shared.current() {
             return Ok(found);

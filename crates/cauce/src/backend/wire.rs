@@ -145,16 +145,15 @@ impl Scan {
                 b'$' | b'*' => {
                     let length = number(text).ok_or_else(malformed)?;
                     // Nothing (null) has the length -1.
-                    if let Ok(length) = usize::try_from(length) {
-                        match kind {
-                            b'$' => {
-                                end = after
-                                    .checked_add(length)
-                                    .and_then(|end| end.checked_add(2))
-                                    .ok_or_else(malformed)?
-                            }
-                            _ => self.missing = self.missing.checked_add(length).ok_or_else(malformed)?,
+                    match (usize::try_from(length), kind) {
+                        (Ok(length), b'$') => {
+                            let past = after.checked_add(length).and_then(|end| end.checked_add(2));
+                            end = past.ok_or_else(malformed)?;
                         }
+                        (Ok(length), _) => {
+                            self.missing = self.missing.checked_add(length).ok_or_else(malformed)?;
+                        }
+                        (Err(_), _) => {}
                     }
                 }
                 _ => return Err(malformed()),

@@ -2,10 +2,10 @@
 //! on streams that no Cauce service reads.
 
 mod dead_letters;
+mod letter;
 
-pub use dead_letters::{
-    DeadLetter, LetterAlarm, LetterFilter, LetterGroup, LetterLimits, RedriveReport, Redriven,
-};
+pub use dead_letters::{LetterAlarm, LetterFilter, LetterGroup, LetterLimits, RedriveReport, Redriven};
+pub use letter::DeadLetter;
 
 use std::time::Duration;
 

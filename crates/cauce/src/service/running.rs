@@ -20,6 +20,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Entries that are handed back with one command.
 const BACK_LENGTH: usize = 500;
 
+/// An entry that is handed back: its id, its delivery count, and the count that it gets.
+type Returned = (EntryId, u32, u32);
+
 /// A service that runs in the background. [`stop`](Self::stop) ends it in order; dropping it cuts it off as a crash would: its entries
 /// stay pending, and other instances take them over.
 #[must_use = "dropping it cuts the service off; keep it, and call stop() at the end"]
@@ -129,7 +132,7 @@ impl Running {
         // What was not run was not an attempt, so it does not count as one.
         let not_run = not_run.into_iter().map(|delivered| (delivered.attempt - 1, delivered));
         let cut_off = cut_off.into_iter().map(|delivered| (delivered.attempt, delivered));
-        let mut by_lane: Vec<(Arc<Lane>, Vec<(EntryId, u32, u32)>)> = Vec::new();
+        let mut by_lane: Vec<(Arc<Lane>, Vec<Returned>)> = Vec::new();
         for (restored, Delivered { lane, id, attempt, lease, .. }) in not_run.chain(cut_off) {
             if !lease.pending {
                 continue;
@@ -159,7 +162,7 @@ impl Running {
             match scripts::remove(&self.core.link, &lane, group, consumer, true).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    tracing::debug!(stream = %lane.stream, "entries are still pending; they are taken over")
+                    tracing::debug!(stream = %lane.stream, "entries are still pending; they are taken over");
                 }
                 Err(error) => tracing::debug!(%error, "the consumer's name stays in the group"),
             }

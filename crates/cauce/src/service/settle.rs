@@ -120,11 +120,11 @@ async fn acknowledge(core: &Core, lane: &Lane, runs: Runs) {
         let length: usize = batch.iter().map(|run| run.ids.len()).sum();
         match settled {
             Ok(settled) if core.settings.acknowledge => {
-                core.counters.late.add(length.saturating_sub(settled))
+                core.counters.late.add(length.saturating_sub(settled));
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::error!(%error, stream = %lane.stream, "the broker refuses acknowledgements")
+                tracing::error!(%error, stream = %lane.stream, "the broker refuses acknowledgements");
             }
         }
         core.held.release(lane.index, batch.iter().flat_map(|run: &Run| run.ids.iter().copied()));
@@ -165,7 +165,7 @@ async fn put_aside(core: Arc<Core>, retrying: Box<Retrying>) {
         Ok(false) => core.counters.late.one(),
         Ok(true) => {}
         Err(error) => {
-            tracing::error!(%error, stream = %lane.stream, id = %delivered.id, "the broker refuses a retry; the entry stays pending")
+            tracing::error!(%error, stream = %lane.stream, id = %delivered.id, "the broker refuses a retry; the entry stays pending");
         }
     }
     core.times.at(lane.index, Instant::now() + delay);

@@ -15,16 +15,13 @@ use tokio::time::Instant;
 use super::agenda::{Agenda, Key, Next};
 use super::calls::{self, Ended};
 use super::core::Core;
+use super::done::Done;
 use super::handler::{Begun, Call, Route, Work};
-use super::lane::{Delivered, Lane, Routed, Runs};
+use super::lane::{Delivered, Lane, Routed};
 use super::outcome::{Outcome, Verdict};
 use super::reader::{Again, Batch, COUNT_MAX, Pace, stopped};
 use super::settle::{DeadLetter, Retrying, Settlement};
 
-/// Acknowledgements that are handed to the settler at once.
-const ACKNOWLEDGE_LENGTH: usize = 256;
-/// Acknowledgements wait no longer than this for company while handlers run.
-const ACKNOWLEDGE_DELAY: Duration = Duration::from_millis(1);
 /// A batch that is done sooner asks for larger ones; one that takes longer than the second, for smaller ones.
 const BATCH_TIME: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
 /// How long handlers may take to be dropped when they are cut off.
@@ -57,9 +54,7 @@ pub(crate) struct Worker {
     gathering: HashMap<usize, (Instant, Arc<Route>)>,
     /// Nothing may begin beside what runs.
     alone: bool,
-    acknowledged: Vec<(Arc<Lane>, Runs)>,
-    acknowledged_count: usize,
-    acknowledged_since: Instant,
+    done: Done,
     batch: Option<(Instant, usize)>,
     /// Whose turn it is where both have something.
     fresh_first: bool,
@@ -78,9 +73,7 @@ impl Worker {
             calls: HashMap::new(),
             gathering: HashMap::new(),
             alone: false,
-            acknowledged: Vec::new(),
-            acknowledged_count: 0,
-            acknowledged_since: Instant::now(),
+            done: Done::default(),
             batch: None,
             fresh_first: true,
             cut: watch::Sender::new(false),
@@ -172,9 +165,7 @@ impl Worker {
             while let Some(ended) = self.running.try_join_next() {
                 self.ended(ended).await;
             }
-            if self.acknowledged_count >= ACKNOWLEDGE_LENGTH
-                || (self.acknowledged_count > 0 && self.acknowledged_since.elapsed() >= ACKNOWLEDGE_DELAY)
-            {
+            if self.done.is_due() {
                 self.acknowledge_all().await;
             }
             // Other tasks of this thread (the broker too, when it is embedded) get their turn.
@@ -403,27 +394,13 @@ impl Worker {
     }
 
     fn acknowledge(&mut self, delivered: Delivered) {
-        let Delivered { lane, id, attempt, lease, .. } = delivered;
-        if !lease.pending && !lane.is_side() {
-            return;
-        }
-        if self.acknowledged_count == 0 {
-            self.acknowledged_since = Instant::now();
-        }
-        self.acknowledged_count += 1;
-        match self.acknowledged.iter_mut().find(|(found, _)| Arc::ptr_eq(found, &lane)) {
-            Some((_, runs)) => runs.push(id, attempt, lease),
-            None => {
-                let mut runs = Runs::default();
-                runs.push(id, attempt, lease);
-                self.acknowledged.push((lane, runs));
-            }
+        if delivered.lease.pending || delivered.lane.is_side() {
+            self.done.push(delivered);
         }
     }
 
     async fn acknowledge_all(&mut self) {
-        self.acknowledged_count = 0;
-        for (lane, runs) in std::mem::take(&mut self.acknowledged) {
+        for (lane, runs) in self.done.take() {
             // The settler outlives the worker.
             let _ = self.settlements.send(Settlement::Acknowledge { lane, runs }).await;
         }

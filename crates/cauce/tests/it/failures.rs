@@ -25,7 +25,7 @@ on_every_target!(
 );
 
 const SOON: Duration = Duration::from_millis(10);
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_secs(600);
 
 async fn pending(bus: &Bus, group: &str) -> usize {
     bus.inspect().pending("flights", group, &PendingQuery::new()).await.unwrap().len()

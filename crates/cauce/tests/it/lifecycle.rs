@@ -61,8 +61,8 @@ async fn an_existing_group_goes_on_where_it_was(url: &str) {
 }
 
 async fn slow(event: Cancelled, State(seen): State<Seen<u32>>) {
-    tokio::time::sleep(Duration::from_millis(300)).await;
     seen.push(event.passengers);
+    tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
 async fn running_handlers_may_end_before_the_deadline(url: &str) {
@@ -70,7 +70,7 @@ async fn running_handlers_may_end_before_the_deadline(url: &str) {
     let seen = Seen::new();
     let running = Service::new("desk").state(seen.clone()).on(slow).start(&bus).await.unwrap();
     bus.publish_all(&Cancelled::series(3)).await.unwrap();
-    until("they are read", || running.held() == 3).await;
+    until("they are running", || seen.len() == 3).await;
     let report = running.stop().await;
     assert_eq!((report.handled, report.returned, report.cut_off, seen.len()), (3, 0, 0, 3), "{report}");
 }
@@ -114,7 +114,7 @@ async fn what_was_not_run_is_handed_over_at_once(url: &str) {
     let seen = Seen::new();
     let running = Service::new("desk").state(seen.clone()).on(slow).concurrency(1).start(&bus).await.unwrap();
     bus.publish_all(&Cancelled::series(5)).await.unwrap();
-    until("all are read", || running.held() == 5).await;
+    until("one is running, and all are read", || seen.len() == 1 && running.held() == 5).await;
     let report = running.stop().await;
     assert_eq!((report.handled, report.returned), (1, 4), "{report}");
     // They were never run, so this is their first attempt.
