@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 pub(crate) const COMMANDS: &[CommandSpec] = &[CommandSpec {
     name: "wait",
     arity: 3,
-    flags: Flags::NOSCRIPT,
+    flags: Flags::NOSCRIPT.and(Flags::CONNECTION),
     keys: Keys::None,
     group: "generic",
     since: "3.0.0",

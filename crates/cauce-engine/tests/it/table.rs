@@ -1,5 +1,9 @@
 //! The command table, through COMMAND.
 
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
 use crate::support::World;
 
 /// Names of all commands, as COMMAND LIST gives them.
@@ -60,4 +64,46 @@ fn keys_are_found_in_commands() {
         ("COMMAND DOCS nope", "*0"),
         ("COMMAND LIST FILTERBY PATTERN pub*", "*2 $7 publish $6 pubsub"),
     ]);
+}
+
+/// The texts of all files with this ending in a directory and below it.
+fn texts(directory: &Path, ending: &str) -> String {
+    let entries = fs::read_dir(directory).expect("the directory is there");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    paths.fold(String::new(), |text, path| {
+        if path.is_dir() {
+            text + &texts(&path, ending)
+        } else if path.extension().is_some_and(|own| own == ending) {
+            text + &fs::read_to_string(path).expect("it is text") + "\n"
+        } else {
+            text
+        }
+    })
+}
+
+#[test]
+fn every_command_is_run_in_a_transcript_or_in_a_test() {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run = texts(&crate_dir.join("../cauce-testkit/transcripts"), "txt")
+        + &texts(&crate_dir.join("tests"), "rs");
+    let run = run.to_uppercase();
+    let mut world = World::new();
+    let all = world.run(1, "COMMAND");
+    let subcommands = all.split(' ').filter(|word| word.contains('|')).map(str::to_owned);
+    let containers: HashSet<String> =
+        subcommands.clone().filter_map(|name| Some(name.split_once('|')?.0.to_owned())).collect();
+    let commands = names(&mut world).into_iter().filter(|name| !containers.contains(name));
+    let missing: Vec<String> = commands
+        .chain(subcommands)
+        .map(|name| name.replace('|', " ").to_uppercase())
+        .filter(|command| {
+            // Where a line of a transcript begins, or a text of a test.
+            ["> ", "\""].iter().all(|before| {
+                let begun = format!("{before}{command}");
+                !run.match_indices(&begun)
+                    .any(|(at, _)| run[at + begun.len()..].starts_with([' ', '"', '\n', '\\']))
+            })
+        })
+        .collect();
+    assert!(missing.is_empty(), "no transcript and no test runs {missing:?}");
 }
