@@ -183,6 +183,28 @@ def keys(main):
     say("keys unknown", failure(main.execute_command, "NOSUCH", "a", "b"))
 
 
+def collections(main):
+    say("collections hash", [main.hset("h", mapping={"a": 1, "b": "x"}), main.hget("h", "a"), main.hmget("h", "a", "none"), main.hgetall("h")])
+    say("collections hash counts", [main.hincrby("h", "a", 4), main.hincrbyfloat("h", "f", 1.5), main.hlen("h"), main.hdel("h", "f", "none"), main.hexists("h", "b")])
+    say("collections set", [main.sadd("m", "a", "b", "c"), main.srem("m", "c"), main.sismember("m", "a"), main.smismember("m", ["a", "z"]), sorted(main.smembers("m"))])
+    say("collections sorted set", [main.zadd("z", {"a": 1, "b": 2.5, "c": 7}), main.zscore("z", "b"), main.zscore("z", "none"), main.zrange("z", 0, -1, withscores=True)])
+    say("collections by score", [main.zrangebyscore("z", "-inf", 2.5, withscores=True), main.zrank("z", "c"), main.zincrby("z", 1, "a"), main.zpopmin("z"), main.zpopmax("z", 5)])
+    main.zadd("now", {"m": 1.5})
+    say("collections blocking", [main.bzpopmin("now", 1), main.bzpopmin("now", 0.01)])
+    say("collections algebra", [main.sadd("m2", "b", "q"), sorted(main.sinter("m", "m2")), main.zadd("z2", {"a": 4}), main.zunion(["z2", "m2"], withscores=True)])
+    say("collections strings", [main.append("str", "abc"), main.getrange("str", 1, -1), main.incrbyfloat("n", 0.5), main.getdel("str"), main.mget("str", "n")])
+    say("collections wrong type", failure(main.sadd, "h", "x"))
+
+
+def scripts(main):
+    say("scripts eval", main.eval("return {KEYS[1], ARGV[1], 3.9, false, {1, {'deep'}}}", 1, "k", "a"))
+    count = main.register_script("return redis.call('HINCRBY', KEYS[1], 'n', ARGV[1])")
+    say("scripts registered", [count(keys=["counted"], args=[7]), main.script_flush(), count(keys=["counted"], args=[1]), main.script_exists(count.sha, "f" * 40)])
+    say("scripts missing", failure(main.evalsha, "f" * 40, 0))
+    say("scripts error", failure(main.eval, "return redis.error_reply('MINE told')", 0))
+    say("scripts readonly", failure(main.eval_ro, "return 1", 0))
+
+
 def reconnect(main, subscriber):
     """Asks the test to kill the server and start another on the same port."""
     print("restart", flush=True)
@@ -215,6 +237,8 @@ def run():
     pubsub(main, subscriber)
     transactions(main)
     keys(main)
+    collections(main)
+    scripts(main)
     reconnect(main, subscriber)
     print("end")
 

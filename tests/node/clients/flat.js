@@ -165,6 +165,33 @@ async function keys() {
   say('keys unknown', await failure(run('get')));
 }
 
+async function collections() {
+  say('collections hash', [await run('hset', 'h', 'a', '1', 'b', 'x'), await run('hget', 'h', 'a'), await run('hmget', 'h', 'a', 'none'), await run('hgetall', 'h')]);
+  say('collections hash counts', [await run('hincrby', 'h', 'a', '4'), await run('hincrbyfloat', 'h', 'f', '1.5'), await run('hlen', 'h'), await run('hdel', 'h', 'f', 'none'), await run('hexists', 'h', 'b')]);
+  say('collections set', [await run('sadd', 'm', 'a', 'b', 'c'), await run('srem', 'm', 'c'), await run('sismember', 'm', 'a'), await run('smismember', 'm', 'a', 'z'), (await run('smembers', 'm')).sort()]);
+  say('collections sorted set', [await run('zadd', 'z', '1', 'a', '2.5', 'b', 'inf', 'c'), await run('zscore', 'z', 'b'), await run('zscore', 'z', 'none'), await run('zrange', 'z', '0', '-1', 'WITHSCORES')]);
+  say('collections by score', [await run('zrangebyscore', 'z', '-inf', '2.5', 'WITHSCORES', 'LIMIT', '0', '10'), await run('zrank', 'z', 'c'), await run('zincrby', 'z', '1', 'a'), await run('zpopmin', 'z'), await run('zcard', 'z')]);
+  const waiting = connect();
+  await ready(waiting);
+  const popped = call(waiting, 'bzpopmin', 'later', '0');
+  await until(async () => /blocked_clients:1/.test(await run('info', 'clients')));
+  await run('zadd', 'later', '1.5', 'm');
+  say('collections blocking', await popped);
+  await call(waiting, 'quit');
+  say('collections strings', [await run('append', 'str', 'abc'), await run('getrange', 'str', '1', '-1'), await run('incrbyfloat', 'n', '0.5'), await run('getdel', 'str'), await run('mget', 'str', 'n')]);
+  say('collections wrong type', await failure(run('sadd', 'h', 'x')));
+}
+
+async function scripts() {
+  say('scripts eval', await run('eval', "return {KEYS[1], ARGV[1], 3.9, false, {1, {'deep'}}}", '1', 'k', 'a'));
+  const sha = await run('script', 'load', "return redis.call('HINCRBY', KEYS[1], 'n', ARGV[1])");
+  say('scripts evalsha', [sha, await run('evalsha', sha, '1', 'counted', '7'), await run('script', 'exists', sha, 'f'.repeat(40))]);
+  say('scripts status', await run('eval', "return redis.status_reply('FINE')", '0'));
+  say('scripts missing', await failure(run('evalsha', 'f'.repeat(40), '0')));
+  say('scripts error', await failure(run('eval', "return redis.error_reply('MINE told')", '0')));
+  say('scripts wrong type', (await failure(run('eval', "return redis.call('XLEN', KEYS[1])", '1', 'counted'))).split(' script:')[0]);
+}
+
 async function reconnect(inbox) {
   await restartServer();
   await ready(main);
@@ -181,5 +208,7 @@ const inbox = new Inbox();
 await pubsub(connect(), inbox);
 await transactions();
 await keys();
+await collections();
+await scripts();
 await reconnect(inbox);
 end();

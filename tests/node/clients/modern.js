@@ -124,6 +124,33 @@ async function keys() {
   say('keys removed', [await main.del(['k2', 'none']), await main.unlink('s'), await main.flushAll(), await main.dbSize()]);
 }
 
+async function collections() {
+  say('collections hash', [await main.hSet('h', { a: '1', b: 'x' }), await main.hGet('h', 'a'), await main.hmGet('h', ['a', 'none']), await main.hGetAll('h')]);
+  say('collections hash counts', [await main.hIncrBy('h', 'a', 4), await main.hIncrByFloat('h', 'f', 1.5), await main.hLen('h'), await main.hDel('h', ['f', 'none']), await main.hExists('h', 'b')]);
+  say('collections hash random', [(await main.hRandFieldCountWithValues('h', 5)).sort((a, b) => (a.field < b.field ? -1 : 1)), await main.hRandField('none')]);
+  say('collections set', [await main.sAdd('m', ['a', 'b', 'c']), await main.sRem('m', 'c'), await main.sIsMember('m', 'a'), await main.smIsMember('m', ['a', 'z']), [...(await main.sMembers('m'))].sort()]);
+  say('collections sorted set', [await main.zAdd('z', [{ score: 1, value: 'a' }, { score: 2.5, value: 'b' }, { score: Infinity, value: 'c' }]), await main.zScore('z', 'b'), await main.zScore('z', 'none'), await main.zRangeWithScores('z', 0, -1)]);
+  say('collections by score', [await main.zRangeByScoreWithScores('z', '-inf', 2.5), await main.zRank('z', 'c'), await main.zIncrBy('z', 1, 'a'), await main.zPopMin('z'), await main.zPopMinCount('z', 5), await main.zPopMin('z')]);
+  const waiting = await connect();
+  const popped = waiting.bzPopMin('later', 0);
+  await until(async () => (await main.info('clients')).includes('blocked_clients:1'));
+  await main.zAdd('later', { score: 1.5, value: 'm' });
+  say('collections blocking', await popped);
+  await waiting.close();
+  say('collections algebra', [await main.sAdd('m2', ['b', 'q']), await main.sInter(['m', 'm2']), await main.sInterCard(['m', 'm2']), await main.zAdd('z2', { score: 4, value: 'a' }), await main.zUnionWithScores(['z2', 'm2'])]);
+  say('collections strings', [await main.append('str', 'abc'), await main.getRange('str', 1, -1), await main.incrByFloat('n', 0.5), await main.getDel('str'), await main.mGet(['str', 'n'])]);
+  say('collections wrong type', await failure(main.sAdd('h', 'x')));
+}
+
+async function scripts() {
+  say('scripts eval', await main.eval("return {KEYS[1], ARGV[1], 3.9, false, {1, {'deep'}}}", { keys: ['k'], arguments: ['a'] }));
+  say('scripts resp3', await main.eval("redis.setresp(3); return {{double = 1.5}, {map = {a = 1}}, redis.call('HGETALL', KEYS[1])}", { keys: ['h'] }));
+  const sha = await main.scriptLoad("return redis.call('HINCRBY', KEYS[1], 'n', ARGV[1])");
+  say('scripts evalsha', [sha, await main.evalSha(sha, { keys: ['counted'], arguments: ['7'] }), await main.scriptExists([sha, 'f'.repeat(40)])]);
+  say('scripts missing', await failure(main.evalSha('f'.repeat(40))));
+  say('scripts error', await failure(main.eval("return redis.error_reply('MINE told')")));
+}
+
 async function reconnect(inbox) {
   await restartServer();
   await until(async () => main.isReady);
@@ -141,5 +168,7 @@ const inbox = new Inbox();
 await pubsub(await connect(), inbox);
 await transactions();
 await keys();
+await collections();
+await scripts();
 await reconnect(inbox);
 end();

@@ -6,8 +6,18 @@ use crate::process::Process;
 use crate::server::{PASSWORD, Server};
 
 /// Every script goes through these.
-const SECTIONS: [&str; 8] =
-    ["handshake", "streams", "groups", "blocking", "pubsub", "transactions", "keys", "reconnect"];
+const SECTIONS: [&str; 10] = [
+    "handshake",
+    "streams",
+    "groups",
+    "blocking",
+    "pubsub",
+    "transactions",
+    "keys",
+    "collections",
+    "scripts",
+    "reconnect",
+];
 
 #[test]
 #[ignore = "needs the Node clients; ./test installs them"]

@@ -47,6 +47,8 @@ async fn whole_run(server: &mut Server, version: RespVersion, seen: &mut Seen) -
     pubsub(&main, &subscriber, seen).await?;
     transactions(&main, seen).await?;
     keys(&main, seen).await?;
+    collections(&main, seen).await?;
+    scripts(&main, seen).await?;
     reconnect(server, &main, &subscriber, seen).await?;
     main.quit().await?;
     subscriber.quit().await
@@ -251,6 +253,58 @@ async fn keys(main: &Client, seen: &mut Seen) -> Result<(), Error> {
     );
     let _: () = main.flushall(false).await?;
     say!(seen, "keys left", main.dbsize::<Value>().await?);
+    Ok(())
+}
+
+async fn collections(main: &Client, seen: &mut Seen) -> Result<(), Error> {
+    let _: () = main.hset("h", vec![("a", "1"), ("b", "x")]).await?;
+    say!(
+        seen,
+        "collections hash",
+        (
+            main.hget::<Value, _, _>("h", "a").await?,
+            main.hmget::<Value, _, _>("h", vec!["a", "none"]).await?,
+            sorted_map(main.hgetall("h").await?),
+            main.hincrby::<Value, _, _>("h", "a", 4).await?
+        )
+    );
+    say!(
+        seen,
+        "collections set",
+        (
+            main.sadd::<Value, _, _>("m", vec!["1", "2"]).await?,
+            main.sismember::<Value, _, _>("m", "1").await?
+        )
+    );
+    let members = vec![(1.0, "a"), (2.5, "b")];
+    say!(
+        seen,
+        "collections sorted set",
+        (
+            main.zadd::<Value, _, _>("z", None, None, false, false, members).await?,
+            main.zscore::<Value, _, _>("z", "b").await?,
+            main.zrange::<Value, _, _, _>("z", 0, -1, None, false, None, true).await?,
+            main.zpopmin::<Value, _>("z", Some(1)).await?
+        )
+    );
+    say!(seen, "collections wrong type", failure(main.sadd::<Value, _, _>("h", "x").await));
+    Ok(())
+}
+
+async fn scripts(main: &Client, seen: &mut Seen) -> Result<(), Error> {
+    let script = "return {KEYS[1], ARGV[1], 3.9, false, {1, {'deep'}}}";
+    say!(seen, "scripts eval", main.eval::<Value, _, _, _>(script, "k", "a").await?);
+    let sha: String = main.script_load("return redis.call('HINCRBY', KEYS[1], 'n', ARGV[1])").await?;
+    say!(
+        seen,
+        "scripts evalsha",
+        (
+            &sha,
+            main.evalsha::<Value, _, _, _>(&sha, "counted", 7).await?,
+            main.script_exists::<Value, _>(&sha).await?
+        )
+    );
+    say!(seen, "scripts missing", failure(main.evalsha::<Value, _, _, _>("f".repeat(40), (), ()).await));
     Ok(())
 }
 

@@ -34,6 +34,8 @@ async fn whole_run(server: &mut Server, seen: &mut Seen) -> RedisResult<()> {
     pubsub(&mut main, &mut publisher, &mut pushes, seen).await?;
     transactions(&mut publisher, seen).await?;
     keys(&mut publisher, seen).await?;
+    collections(&mut publisher, seen).await?;
+    scripts(&mut publisher, seen).await?;
     reconnect(server, &mut main, &mut pushes, seen).await
 }
 
@@ -229,6 +231,46 @@ async fn keys(main: &mut MultiplexedConnection, seen: &mut Seen) -> RedisResult<
     say!(seen, "keys removed", (main.del(&["k2", "none"]).await?, main.unlink("s").await?));
     let (flushed, left): (String, i64) = pipe().cmd("FLUSHALL").cmd("DBSIZE").query_async(main).await?;
     say!(seen, "keys flushed", (flushed, left));
+    Ok(())
+}
+
+async fn collections(main: &mut MultiplexedConnection, seen: &mut Seen) -> RedisResult<()> {
+    let value = async |main: &mut MultiplexedConnection, words: &[&str]| {
+        let (name, arguments) = words.split_first().expect("a command has a name");
+        redis::cmd(name).arg(arguments).query_async::<Value>(main).await
+    };
+    for words in [
+        &["HSET", "h", "a", "1", "b", "x"][..],
+        &["HGETALL", "h"],
+        &["HINCRBYFLOAT", "h", "a", "1.5"],
+        &["SADD", "m", "1", "2"],
+        &["SMEMBERS", "m"],
+        &["ZADD", "z", "1", "a", "2.5", "b"],
+        &["ZRANGE", "z", "0", "-1", "WITHSCORES"],
+        &["ZADD", "z", "INCR", "1", "a"],
+        &["ZMSCORE", "z", "a", "none"],
+        &["BZPOPMIN", "z", "1"],
+        &["ZRANGEBYSCORE", "z", "-inf", "+inf", "LIMIT", "0", "5"],
+    ] {
+        say!(seen, "collections", value(main, words).await?);
+    }
+    say!(seen, "collections wrong type", failure(value(main, &["SADD", "h", "x"]).await));
+    Ok(())
+}
+
+async fn scripts(main: &mut MultiplexedConnection, seen: &mut Seen) -> RedisResult<()> {
+    // Known by its hash after the first call; the flush makes the client load it again.
+    let count = redis::Script::new("return redis.call('HINCRBY', KEYS[1], 'n', ARGV[1])");
+    for flush in [false, true] {
+        if flush {
+            say!(seen, "scripts flush", redis::cmd("SCRIPT").arg("FLUSH").query_async::<Value>(main).await?);
+        }
+        say!(seen, "scripts run", count.key("counted").arg(7).invoke_async::<Value>(main).await?);
+    }
+    let told = redis::Script::new("return redis.error_reply('MINE told')");
+    say!(seen, "scripts error", failure(told.invoke_async::<_, Value>(main).await));
+    let tables = redis::Script::new("return {1.9, 'x', false, {'deep', {2}}, redis.status_reply('FINE')}");
+    say!(seen, "scripts tables", tables.invoke_async::<_, Value>(main).await?);
     Ok(())
 }
 

@@ -200,8 +200,9 @@ fn redis_cli_subscribes() {
 #[ignore = "needs redis-benchmark; ./test installs it"]
 fn redis_benchmark() {
     for run in [
-        &["-t", "ping,set,get", "-n", "2000", "-c", "10"][..],
-        &["-t", "set,get", "-n", "2000", "-P", "16", "-3"],
+        &["-t", "ping,set,get,incr,sadd,hset,zadd,mset", "-n", "2000", "-c", "10", "-r", "100"][..],
+        &["-t", "set,get,incr,sadd,hset,zadd,mset", "-n", "2000", "-P", "16", "-3"],
+        &["-n", "500", "-P", "16", "EVAL", "return redis.call('INCR', KEYS[1])", "1", "counted"],
         &["-n", "2000", "-c", "10", "XADD", "mystream", "*", "myfield", "data"],
         &[
             "-n",
