@@ -1,5 +1,7 @@
 //! `cauce serve`: holds a broker that speaks Redis's protocol.
 
+mod http;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,6 +9,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use cauce_broker::{Broker, ClockSource, Config, Listener};
 use tokio::signal::unix::{SignalKind, signal};
+
+use self::http::{Http, HttpArgs};
 
 /// Holds a broker that speaks Redis's protocol.
 #[derive(Debug, clap::Args)]
@@ -35,6 +39,8 @@ pub(crate) struct ServeArgs {
     /// Threads that serve connections. One is the fastest where clients share the machine.
     #[arg(long, value_name = "N", default_value_t = 1, hide = true)]
     io_threads: usize,
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 /// When a write is on disk.
@@ -79,6 +85,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let address = tcp.address().context("a TCP listener has an address")?;
     let unix = args.unix_socket.as_deref().map(Listener::unix).transpose()?;
 
+    let http = Http::start(args.http, address, &args.requirepass)?;
+
     let mut config = Config::default();
     config.clock = ClockSource::System;
     config.settings.requirepass = args.requirepass;
@@ -96,12 +104,18 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
         env!("CARGO_PKG_VERSION"),
         args.sync.name()
     );
+    if let Some(http) = &http {
+        println!("cauce: HTTP API on http://{0}, described at http://{0}/v1/openapi.json", http.address());
+    }
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         () = broker.serve(tcp) => {}
         () = async { match unix { Some(unix) => broker.serve(unix).await, None => std::future::pending().await } } => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+    if let Some(http) = http {
+        http.stop().await?;
     }
     println!("cauce: stopped");
     Ok(ExitCode::SUCCESS)

@@ -5,4 +5,5 @@
 mod bench;
 mod demo;
 mod hostile;
+mod http;
 mod serve;
