@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::arguments::{Draw, wrap_in_getkeys, wrap_in_script};
 use super::episode::{Arg, Generated, Step};
 use super::grammar::{Part, parse};
-use super::side::{CLIENTS, Side};
+use super::side::{CLIENTS, Side, THRESHOLDS};
 use super::table::{self, Family};
 use super::themes::{Theme, weighted};
 use super::world::World;
@@ -112,6 +112,12 @@ fn is_of_data(family: Family) -> bool {
 pub(super) fn opening(rng: &mut fastrand::Rng) -> Vec<Step> {
     let hello = |client| Step::plain(client, if rng.bool() { "HELLO 3" } else { "HELLO 2" });
     let mut steps: Vec<Step> = (0..CLIENTS).map(hello).collect();
+    let thresholds = THRESHOLDS.iter().map(|(name, usual, small)| {
+        let value = if rng.u8(..3) == 0 { small } else { usual };
+        format!(" {name} {value}")
+    });
+    let thresholds: String = thresholds.collect();
+    steps.push(Step::plain(0, &format!("CONFIG SET{thresholds}")));
     for command in ["a g 0", "a h $", "b g $", "b i 0", "c g 0", "auto g 0"] {
         if rng.u8(..5) > 0 {
             steps.push(Step::plain(0, &format!("XGROUP CREATE {command} MKSTREAM")));

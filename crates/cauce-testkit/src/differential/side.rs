@@ -14,6 +14,15 @@ use crate::wire::{Connection, Value, WireError, encode};
 /// Clients per side.
 pub(super) const CLIENTS: usize = 6;
 
+/// Where collections change their encoding: the parameter, its usual value, and one that small collections reach.
+pub(super) const THRESHOLDS: [(&str, &str, &str); 5] = [
+    ("hash-max-listpack-entries", "128", "3"),
+    ("hash-max-listpack-value", "64", "4"),
+    ("zset-max-listpack-entries", "128", "3"),
+    ("zset-max-listpack-value", "64", "1"),
+    ("set-max-intset-entries", "512", "3"),
+];
+
 /// One more client, which looks at everything when an episode ends.
 pub(super) const AUDITOR: usize = CLIENTS;
 
@@ -82,6 +91,9 @@ impl Side {
         self.names.auto_ids.clear();
         // A server without scripts has none to forget.
         self.observer.call(&["SCRIPT", "FLUSH"])?;
+        let thresholds = THRESHOLDS.iter().flat_map(|(name, usual, _)| [*name, *usual]);
+        let set: Vec<&str> = ["CONFIG", "SET"].into_iter().chain(thresholds).collect();
+        self.observer.call(&set)?;
         self.observer.flush()
     }
 

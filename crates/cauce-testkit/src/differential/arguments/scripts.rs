@@ -25,6 +25,7 @@ const CONVERSIONS: &[&str] = &[
     "return tonumber('0x10') + tonumber('  7  ')",
     "return type(redis.call('GET', 'nosuch'))",
     "return redis.call('HINCRBYFLOAT', 'lua', 'f', 3.5)",
+    "return redis.call('INCRBYFLOAT', 'lua', 3.5)",
     "redis.call('SET', 'lua', 12345678901234567) return redis.call('GET', 'lua')",
     "redis.call('SET', 'lua', 0.1) return redis.call('GET', 'lua')",
     "return redis.pcall('NOSUCH')",
