@@ -142,11 +142,27 @@ impl Keys {
                 keys
             }
             Self::AfterStreams => {
-                let after = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"streams"));
-                let rest = after.and_then(|at| args.get(at + 1..)).unwrap_or_default();
+                let rest = streams_word(args).and_then(|at| args.get(at + 1..)).unwrap_or_default();
                 rest.iter().take(rest.len() / 2).copied().collect()
             }
         }
+    }
+}
+
+/// Where the word `STREAMS` of XREAD and XREADGROUP stands: not a group or consumer of that name.
+fn streams_word(args: &[&[u8]]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        let word = args.get(at)?;
+        let is = |names: &[&str]| names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
+        at += match () {
+            () if is(&["streams"]) => return Some(at),
+            () if is(&["group"]) => 3,
+            () if is(&["count", "block", "claim", "maxcount", "maxsize"]) => 2,
+            () if is(&["noack"]) => 1,
+            // The command will be refused.
+            () => return None,
+        };
     }
 }
 

@@ -87,7 +87,7 @@ pub(crate) fn is_in(spec: &CommandSpec, category: &str) -> bool {
         "slow" => !has(Flags::FAST),
         "blocking" => has(Flags::BLOCKING),
         "dangerous" => has(Flags::ADMIN) || is_one(spec, &DANGEROUS),
-        "connection" => has(Flags::CONNECTION),
+        "connection" => has(Flags::CONNECTION) || is_one(spec, &["wait", "waitaof"]),
         "scripting" => spec.group == "scripting" || is_one(spec, &["function"]),
         "transaction" => spec.group == "transactions",
         group => spec.group == group,

@@ -285,3 +285,14 @@ fn scripts_do_what_their_user_may() {
     assert_eq!(reply, ":1");
     assert!(world.run(1, "ACL LOG").contains("$7 context $3 lua"));
 }
+
+#[test]
+fn a_group_named_streams_hides_no_key() {
+    let mut world = as_user("+xreadgroup +xread ~own ~STREAMS");
+    world.run(1, "XGROUP CREATE secret streams $ MKSTREAM");
+    world.check(&[
+        ("2> XREADGROUP GROUP streams own STREAMS secret >", "-NOPERM No permissions to access a key"),
+        ("2> XREADGROUP GROUP g streams CLAIM 1 COUNT 2 NOACK BLOCK 1 MAXCOUNT 3 MAXSIZE 4 streams secret >", "-NOPERM No permissions to access a key"),
+        ("2> XREAD STREAMS STREAMS 0", "*-1"),
+    ]);
+}
