@@ -21,6 +21,8 @@ pub struct Idempotency {
     producers: BTreeMap<Arc<[u8]>, Producer>,
     /// The oldest mark of each producer.
     oldest: BTreeSet<(u64, Arc<[u8]>)>,
+    /// The time of the newest mark: what is too old beside it is not kept, in whatever order marks come.
+    newest_ms: u64,
     /// Marks ever made.
     added: u64,
     /// Additions that were none because of a mark. Not part of the durable state.
@@ -46,7 +48,14 @@ impl Idempotency {
     /// No marks.
     #[must_use]
     pub fn new(limits: IdempotencyLimits) -> Self {
-        Self { limits, producers: BTreeMap::new(), oldest: BTreeSet::new(), added: 0, duplicates: 0 }
+        Self {
+            limits,
+            producers: BTreeMap::new(),
+            oldest: BTreeSet::new(),
+            newest_ms: 0,
+            added: 0,
+            duplicates: 0,
+        }
     }
 
     /// The limits in force.
@@ -61,6 +70,7 @@ impl Idempotency {
             self.limits = limits;
             self.producers.clear();
             self.oldest.clear();
+            self.newest_ms = 0;
         }
     }
 
@@ -85,7 +95,8 @@ impl Idempotency {
         }
         self.refresh_oldest(&name, before);
         self.added += 1;
-        if let Some(until) = self.forgotten_at(mark.at_ms) {
+        self.newest_ms = self.newest_ms.max(mark.at_ms);
+        if let Some(until) = self.forgotten_at(self.newest_ms) {
             self.forget(until);
         }
     }
@@ -97,6 +108,9 @@ impl Idempotency {
                 own.remove_oldest();
             }
             self.refresh_oldest(&name, Some(at));
+        }
+        if self.producers.is_empty() {
+            self.newest_ms = 0;
         }
     }
 
@@ -210,6 +224,8 @@ mod tests {
         table.mark(b"q", b"2", at(10_200));
         assert_eq!((table.producers(), table.marks().count()), (2, 2));
         assert_eq!(table.next_forgotten_ms(), Some(10_300));
+        table.mark(b"a", b"late", at(200));
+        assert_eq!((table.producers(), table.find(b"a", b"late", 300)), (2, None));
     }
 
     #[test]
