@@ -112,21 +112,26 @@ pub(super) struct Group {
 
 enum Callers {
     Each(Vec<Reply>),
+    /// With what their messages' ids end with.
+    Sending(Vec<(Suffix, Reply)>),
     /// With how many each wants.
     Sharing(Take, Vec<(usize, Reply)>),
 }
 
+/// The random end of a message's id.
+pub(super) type Suffix = [u8; MessageId::SUFFIX_LENGTH];
+
 /// Puts calls together by kind, each kind in the order of the calls. Sends come first and receives last: a receive finds what the same
 /// round sends.
 pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Reply)>) -> Vec<Group> {
-    let (mut sends, mut visibilities, mut deletes) = (None, None, None);
+    let (mut messages, mut senders) = (Vec::new(), Vec::new());
+    let (mut visibilities, mut deletes) = (None, None);
     let mut receives: Vec<(Take, Vec<(usize, Reply)>)> = Vec::new();
     for (call, reply) in calls {
         match call {
             Call::Send { delay_ms, body } => {
-                let (invocation, replies) = sends.get_or_insert_with(|| (send(keys, false), Vec::new()));
-                push_message(invocation, delay_ms, body);
-                replies.push(reply);
+                messages.push((delay_ms, body));
+                senders.push(reply);
             }
             Call::Visibility(change) => {
                 let (invocation, replies) =
@@ -148,41 +153,54 @@ pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Reply)>
             },
         }
     }
-    if let Some((invocation, replies)) = &mut sends {
-        push_suffixes(invocation, replies.len());
-    }
-    let each = [sends, visibilities, deletes].into_iter().flatten();
+    let sending = (!messages.is_empty()).then(|| {
+        let (invocation, suffixes) = send(keys, false, messages);
+        Group { invocation, callers: Callers::Sending(suffixes.into_iter().zip(senders).collect()) }
+    });
+    let each = [visibilities, deletes].into_iter().flatten();
     let each = each.map(|(invocation, replies)| Group { invocation, callers: Callers::Each(replies) });
     let sharing = receives.into_iter().map(|(take, callers)| {
         let count = callers.iter().map(|(count, _)| count).sum();
         Group { invocation: receive(keys, count, take), callers: Callers::Sharing(take, callers) }
     });
-    each.chain(sharing).collect()
+    sending.into_iter().chain(each).chain(sharing).collect()
 }
 
-/// A send of messages that follow: each of them or, if it is `atomic`, all or none. Ends with [`push_suffixes`].
-pub(super) fn send(keys: &Keys, atomic: bool) -> Invocation {
-    let mut invocation = SEND.with_keys(keys.both());
-    invocation.arg(keys.units.name()).arg(if atomic { "1" } else { "" }).arg(keys.announcement());
-    invocation
-}
-
-pub(super) fn push_message(invocation: &mut Invocation, delay_ms: Option<u64>, body: Vec<u8>) {
-    invocation.arg(delay_ms.map(|delay| delay.to_string()).unwrap_or_default()).arg(body);
-}
-
-/// The random parts of the ids, which are sorted so that the ids are in the order of the messages.
-pub(super) fn push_suffixes(invocation: &mut Invocation, count: usize) {
-    let random = |_| {
-        let mut suffix = vec![0; MessageId::SUFFIX_LENGTH];
+/// A send of messages with their delays in milliseconds, where those are not the queue's: each of them or, if it is `atomic`, all or
+/// none. The ids of the messages will end with the suffixes, which are sorted so that the ids are in the order of the messages.
+pub(super) fn send(
+    keys: &Keys,
+    atomic: bool,
+    messages: Vec<(Option<u64>, Vec<u8>)>,
+) -> (Invocation, Vec<Suffix>) {
+    let random = |_: &_| {
+        let mut suffix = Suffix::default();
         suffix.fill_with(|| fastrand::alphanumeric() as u8);
         suffix
     };
-    let mut suffixes: Vec<_> = (0..count).map(random).collect();
+    let mut suffixes: Vec<_> = messages.iter().map(random).collect();
     suffixes.sort_unstable();
-    for suffix in suffixes {
-        invocation.arg(suffix);
+    let mut invocation = SEND.with_keys(keys.both());
+    invocation.arg(keys.units.name()).arg(if atomic { "1" } else { "" }).arg(keys.announcement());
+    let is_delayed = messages.iter().any(|(delay, _)| delay.is_some());
+    let mut delays = Vec::with_capacity(messages.len());
+    invocation.arg(if is_delayed { "1" } else { "" });
+    for (delay, body) in messages {
+        invocation.arg(body);
+        delays.push(delay);
     }
+    for suffix in &suffixes {
+        invocation.arg(*suffix);
+    }
+    for delay in delays.into_iter().filter(|_| is_delayed) {
+        invocation.arg(delay.map(|delay| delay.to_string()).unwrap_or_default());
+    }
+    (invocation, suffixes)
+}
+
+/// The id that begins as a send replied.
+pub(super) fn sent_id(prefix: &[u8], suffix: &Suffix) -> Option<MessageId> {
+    MessageId::from_bytes(&[prefix, suffix].concat())
 }
 
 fn receive(keys: &Keys, count: usize, take: Take) -> Invocation {
@@ -225,10 +243,14 @@ impl Group {
         });
         match (self.callers, result) {
             (Callers::Each(replies), Err(failure)) => refuse(replies, &failure),
+            (Callers::Sending(senders), Err(failure)) => {
+                refuse(senders.into_iter().map(|(_, reply)| reply), &failure);
+            }
             (Callers::Sharing(_, callers), Err(failure)) => {
                 refuse(callers.into_iter().map(|(_, reply)| reply), &failure);
             }
             (Callers::Each(replies), Ok(value)) => answer_each(replies, value),
+            (Callers::Sending(senders), Ok(value)) => answer_senders(senders, value),
             (Callers::Sharing(take, callers), Ok(value)) => match Received::of(value) {
                 Some(received) => return share(take, callers, received),
                 None => refuse(callers.into_iter().map(|(_, reply)| reply), &Failure::unexpected()),
@@ -249,14 +271,23 @@ fn answer_each(replies: Vec<Reply>, value: Value) {
     for reply in replies {
         let answer = match answers.next() {
             Some(Value::Int(done)) => Ok(Answer::Done(done == 1)),
-            Some(Value::BulkString(id)) if id.is_empty() => Err(Failure::TooLong),
-            Some(Value::BulkString(id)) => {
-                MessageId::from_bytes(&id).map(Answer::Sent).ok_or_else(Failure::unexpected)
-            }
             _ => Err(Failure::unexpected()),
         };
         // A caller that has gone does not want to know.
         let _ = reply.send(answer);
+    }
+}
+
+fn answer_senders(senders: Vec<(Suffix, Reply)>, value: Value) {
+    let mut items = reply::list(value).unwrap_or_default().into_iter();
+    let prefix = items.next().and_then(reply::bytes).unwrap_or_default();
+    let too_long: Vec<_> = items.filter_map(|place| reply::count(&place)).collect();
+    for (place, (suffix, reply)) in (0..).zip(senders) {
+        let _ = reply.send(match sent_id(&prefix, &suffix) {
+            _ if too_long.contains(&place) => Err(Failure::TooLong),
+            Some(id) => Ok(Answer::Sent(id)),
+            None => Err(Failure::unexpected()),
+        });
     }
 }
 

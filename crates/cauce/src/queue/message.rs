@@ -59,7 +59,7 @@ impl std::fmt::Debug for Message {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Received {
     pub(super) messages: Vec<Message>,
-    /// How long from now until the earliest message becomes visible that was not taken, if it is known.
+    /// How long from now until the next message becomes visible, if it is known.
     pub(super) next_due: Option<Duration>,
 }
 
@@ -68,7 +68,6 @@ impl Received {
     pub(super) fn of(reply: Value) -> Option<Self> {
         let mut items = reply::list(reply)?.into_iter();
         let now = reply::count(&items.next()?)?;
-        let _vt = items.next()?;
         let due = items.next().and_then(reply::text)?;
         // A score is a double: another program may have written a fraction.
         let due = due

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attributes::{QueueAttributes, QueueChanges};
-use super::calls::{self, Answer, Call, Failure, Take, Visibility};
+use super::calls::{self, Answer, Call, Failure, Suffix, Take, Visibility};
 use super::combine::{Combiner, ROUND_BYTES, ROUND_LENGTH};
 use super::error::{QueueError, SendAllError};
 use super::message::{Message, Received};
@@ -13,7 +13,6 @@ use super::script::{ATTRIBUTES, MOVE};
 use super::wait::Waiters;
 use crate::backend::reply;
 use crate::channel::Body;
-use crate::error::CommandError;
 
 /// One queue in RSMQ's layout. Cheap to clone; clones share one way to the broker.
 ///
@@ -93,9 +92,8 @@ impl Queue {
         };
         let mut bodies = bodies.iter().enumerate().peekable();
         while bodies.peek().is_some() {
-            let mut invocation = calls::send(&self.calls.keys, true);
-            let (mut length, mut bytes) = (0, 0);
-            while length < ROUND_LENGTH && bytes < ROUND_BYTES {
+            let (mut messages, mut bytes) = (Vec::with_capacity(bodies.len().min(ROUND_LENGTH)), 0);
+            while messages.len() < ROUND_LENGTH && bytes < ROUND_BYTES {
                 let Some((place, body)) = bodies.next() else { break };
                 let body = body
                     .to_body()
@@ -105,12 +103,12 @@ impl Queue {
                     Ok(body) => body,
                     Err(source) => return Err(failed(confirmed, Some(place), source)),
                 };
-                (length, bytes) = (length + 1, bytes + body.len());
-                calls::push_message(&mut invocation, delay_ms, body);
+                bytes += body.len();
+                messages.push((delay_ms, body));
             }
-            calls::push_suffixes(&mut invocation, length);
+            let (invocation, suffixes) = calls::send(&self.calls.keys, true, messages);
             let result = invocation.run(&self.calls.link).await.map_err(Failure::Command);
-            match result.and_then(|value| sent(value, length)) {
+            match result.and_then(|value| sent(value, &suffixes)) {
                 Ok(Sent::All(mut ids)) => confirmed.append(&mut ids),
                 Ok(Sent::TooLong(place)) => {
                     let place = Some(confirmed.len() + place);
@@ -332,21 +330,18 @@ enum Sent {
     TooLong(usize),
 }
 
-fn sent(value: redis::Value, length: usize) -> Result<Sent, Failure> {
+fn sent(value: redis::Value, suffixes: &[Suffix]) -> Result<Sent, Failure> {
     if let Some(failure) = Failure::of(&value) {
         return Err(failure);
     }
-    let items = reply::list(value).ok_or_else(Failure::unexpected)?;
-    if let [redis::Value::BulkString(code), place] = items.as_slice()
-        && code == b"messageTooLong"
-    {
-        let place = reply::count(place).and_then(|place| usize::try_from(place).ok());
+    let mut items = reply::list(value).ok_or_else(Failure::unexpected)?.into_iter();
+    let first = items.next().and_then(reply::bytes).ok_or_else(Failure::unexpected)?;
+    if first == b"messageTooLong" {
+        let place = items.next().and_then(|place| usize::try_from(reply::count(&place)?).ok());
         return place.map(Sent::TooLong).ok_or_else(Failure::unexpected);
     }
-    let ids: Option<Vec<_>> =
-        items.into_iter().map(|item| MessageId::from_bytes(&reply::bytes(item)?)).collect();
-    let ids = ids.filter(|ids| ids.len() == length);
-    ids.map(Sent::All).ok_or(Failure::Command(CommandError::Unexpected { command: "EVALSHA" }))
+    let ids: Option<Vec<_>> = suffixes.iter().map(|suffix| calls::sent_id(&first, suffix)).collect();
+    ids.map(Sent::All).ok_or_else(Failure::unexpected)
 }
 
 fn check_text(body: &[u8]) -> Result<(), QueueError> {

@@ -1,7 +1,7 @@
 -- KEYS: messages, hash. ARGV: units, 1 = vt and delay are both set, then pairs to set: name, value. Replies with the nine attributes.
-local q, problem = load(KEYS[2], ARGV[1], 'vt')
+local wrong = problem(call('HMGET', KEYS[2], 'vt', 'delay', 'maxsize'), KEYS[2], ARGV[1])
 -- Setting both is how a queue of foreign units is repaired.
-if not q and (problem == 'queueNotFound' or ARGV[2] ~= '1') then return problem end
+if wrong and (wrong == 'queueNotFound' or ARGV[2] ~= '1') then return wrong end
 local t = call('TIME')
 if #ARGV > 2 then call('HSET', KEYS[2], 'modified', t[1], unpack(ARGV, 3)) end
 local reply = call('HMGET', KEYS[2], 'vt', 'delay', 'maxsize', 'totalrecv', 'totalsent', 'created', 'modified')

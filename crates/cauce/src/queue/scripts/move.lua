@@ -5,19 +5,20 @@
 local id, fence = ARGV[2], ARGV[3]
 local found = call('HMGET', KEYS[2], id, id .. ':rc', id .. ':fr')
 if not found[1] or not call('ZSCORE', KEYS[1], id) or (fence ~= '' and fence ~= found[2]) then return 0 end
-local now = clock()
 local t = call('TIME')
+local now = t[1] * 1000 + (t[2] - t[2] % 1000) / 1000
 if ARGV[5] ~= '' and call('HSETNX', KEYS[4], 'vt', ARGV[6]) == 1 then
   call('HSET', KEYS[4], 'delay', '0', 'maxsize', '-1', 'created', t[1], 'modified', t[1])
   if ARGV[7] ~= '' then call('HSET', KEYS[4], 'units', ARGV[7]) end
   call('SADD', KEYS[5], ARGV[5])
 end
-local q, problem = load(KEYS[4], ARGV[1], 'totalsent')
-if not q then return problem end
+local wrong = problem(call('HMGET', KEYS[4], 'vt', 'delay', 'maxsize'), KEYS[4], ARGV[1])
+if wrong then return wrong end
 call('ZREM', KEYS[1], id)
 call('HDEL', KEYS[2], id, id .. ':rc', id .. ':fr', id .. ':dead')
 call('ZADD', KEYS[3], now, id)
-call('HSET', KEYS[4], id, found[1], 'totalsent', q.field + 1)
+call('HSET', KEYS[4], id, found[1])
+call('HINCRBY', KEYS[4], 'totalsent', 1)
 if ARGV[8] ~= '1' and found[2] then
   call('HSET', KEYS[4], id .. ':rc', found[2], id .. ':fr', found[3] or now)
 end

@@ -1,65 +1,65 @@
--- KEYS: messages, hash. ARGV: units, how many, visibility timeout in ms or '' or 'pop'. Replies with the server's time, the
--- visibility timeout, when the earliest message that was not taken is due ('' if that is unknown or never), and per message: id,
--- body, receive count, time of the first receipt.
-local q, problem = load(KEYS[2], ARGV[1], 'totalrecv')
-if not q then return problem end
-local now = clock()
-local wanted, pop = tonumber(ARGV[2]), ARGV[3] == 'pop'
-local vt = tonumber(ARGV[3]) or q.vt
+-- KEYS: messages, hash. ARGV: units, how many, visibility timeout in ms or '' or 'pop'. Replies with the server's time, when the
+-- next message is due ('' if that is now or never), and per message: id, body, receive count, time of the first receipt.
+local q = call('HMGET', KEYS[2], 'vt', 'delay', 'maxsize', 'totalrecv')
+-- Short numbers need no doubt.
+if not q[1] or not q[2] or not q[3] or #q[1] > 3 or #q[2] > 3 then
+  local wrong = problem(q, KEYS[2], ARGV[1])
+  if wrong then return wrong end
+end
+local t = call('TIME')
+local now = t[1] * 1000 + (t[2] - t[2] % 1000) / 1000
 
 -- An id without a body is a leftover: nobody could make anything of it.
 local ids, found
 repeat
   local orphans = {}
-  ids = call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, wanted)
-  if #ids == 0 then break end
+  ids = call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])
   local fields = {}
-  for i, id in ipairs(ids) do
-    fields[3 * i - 2] = id
-    fields[3 * i - 1] = id .. ':rc'
-    fields[3 * i] = id .. ':fr'
+  for i = 1, #ids do
+    local id = ids[i]
+    fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = id, id .. ':rc', id .. ':fr'
   end
-  found = call('HMGET', KEYS[2], unpack(fields))
-  for i, id in ipairs(ids) do
-    if not found[3 * i - 2] then
-      orphans[#orphans + 1] = id
-      call('HDEL', KEYS[2], id .. ':rc', id .. ':fr')
-    end
+  if #ids > 0 then found = call('HMGET', KEYS[2], unpack(fields)) end
+  for i = 1, #ids do
+    if not found[3 * i - 2] then orphans[#orphans + 1] = ids[i] end
   end
-  if #orphans > 0 then call('ZREM', KEYS[1], unpack(orphans)) end
+  for _, id in ipairs(orphans) do
+    call('ZREM', KEYS[1], id)
+    call('HDEL', KEYS[2], id .. ':rc', id .. ':fr')
+  end
 until #orphans == 0
 
-local reply, scores, fields = {now, vt, ''}, {}, {}
-for i, id in ipairs(ids) do
-  local count = (tonumber(found[3 * i - 1]) or 0) + 1
-  local first = count == 1 and now or tonumber(found[3 * i]) or 0
-  local at = 4 * i
-  reply[at], reply[at + 1], reply[at + 2], reply[at + 3] = id, found[3 * i - 2], count, first
-  if pop then
-    fields[at - 3], fields[at - 2], fields[at - 1], fields[at] = id, id .. ':rc', id .. ':fr', id .. ':dead'
-  else
-    scores[2 * i - 1], scores[2 * i] = now + vt, id
-    fields[#fields + 1] = id .. ':rc'
-    fields[#fields + 1] = count
-    if count == 1 then
-      fields[#fields + 1] = id .. ':fr'
-      fields[#fields + 1] = now
-    end
-  end
+local reply, count = {now, ''}, #ids
+if count < tonumber(ARGV[2]) then
+  local next = call('ZRANGE', KEYS[1], count, count, 'WITHSCORES')
+  if next[2] then reply[2] = next[2] end
 end
-if #ids > 0 then
-  local total = q.field + #ids
-  if pop then
-    call('ZREM', KEYS[1], unpack(ids))
-    call('HDEL', KEYS[2], unpack(fields))
-    call('HSET', KEYS[2], 'totalrecv', total)
-  else
-    call('ZADD', KEYS[1], unpack(scores))
-    call('HSET', KEYS[2], 'totalrecv', total, unpack(fields))
+if count == 0 then return reply end
+local total = (q[4] or 0) + count
+if ARGV[3] == 'pop' then
+  local fields = {}
+  for i = 1, count do
+    local id, rc = ids[i], (found[3 * i - 1] or 0) + 1
+    reply[4 * i - 1], reply[4 * i], reply[4 * i + 1] = id, found[3 * i - 2], rc
+    reply[4 * i + 2] = rc == 1 and now or (found[3 * i] or 0) + 0
+    fields[4 * i - 3], fields[4 * i - 2], fields[4 * i - 1], fields[4 * i] = id, id .. ':rc', id .. ':fr', id .. ':dead'
   end
-end
-if #ids < wanted then
-  local earliest = call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-  if earliest[2] then reply[3] = earliest[2] end
+  call('ZREM', KEYS[1], unpack(ids))
+  call('HDEL', KEYS[2], unpack(fields))
+  call('HSET', KEYS[2], 'totalrecv', total)
+else
+  local due = now + (ARGV[3] == '' and q[1] * (ARGV[1] == 'ms' and 1 or 1000) or ARGV[3])
+  if count < tonumber(ARGV[2]) and (reply[2] == '' or due < tonumber(reply[2])) then reply[2] = due end
+  local scores, fields = {}, {}
+  for i = 1, count do
+    local id, rc, at = ids[i], (found[3 * i - 1] or 0) + 1, #fields
+    reply[4 * i - 1], reply[4 * i], reply[4 * i + 1] = id, found[3 * i - 2], rc
+    reply[4 * i + 2] = rc == 1 and now or (found[3 * i] or 0) + 0
+    scores[2 * i - 1], scores[2 * i] = due, id
+    fields[at + 1], fields[at + 2] = id .. ':rc', rc
+    if rc == 1 then fields[at + 3], fields[at + 4] = id .. ':fr', now end
+  end
+  call('ZADD', KEYS[1], unpack(scores))
+  call('HSET', KEYS[2], 'totalrecv', total, unpack(fields))
 end
 return reply

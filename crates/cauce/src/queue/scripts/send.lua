@@ -1,49 +1,66 @@
--- KEYS: messages, hash. ARGV: units, 1 = all or none, realtime channel or '', then per message: delay in ms or '', body; at the end
--- per message: 22 random characters, sorted. Replies per message with its id, or '' where it is too long; all or none:
--- {'messageTooLong', place}.
-local q, problem = load(KEYS[2], ARGV[1], 'totalsent')
-if not q then return problem end
-local now, us = clock()
-
--- The ids share the microsecond; the sorted rest keeps the order of the messages.
-local prefix = ''
-while us > 0 do
-  local digit = us % 36
-  prefix = string.sub('0123456789abcdefghijklmnopqrstuvwxyz', digit + 1, digit + 1) .. prefix
-  us = (us - digit) / 36
+-- KEYS: messages, hash. ARGV: units, 1 = all or none, realtime channel or '', 1 = delays are given, then the bodies, per message 22
+-- random characters (sorted), and per message its delay in ms or ''. Replies with what the ids begin with, and the places of the
+-- messages that are too long; all or none: {'messageTooLong', place}.
+local q = call('HMGET', KEYS[2], 'vt', 'delay', 'maxsize', 'totalsent')
+-- Short numbers need no doubt.
+if not q[1] or not q[2] or not q[3] or #q[1] > 3 or #q[2] > 3 then
+  local wrong = problem(q, KEYS[2], ARGV[1])
+  if wrong then return wrong end
 end
+local t = call('TIME')
+local now = t[1] * 1000 + (t[2] - t[2] % 1000) / 1000
+local usual = now + q[2] * (ARGV[1] == 'ms' and 1 or 1000)
 
--- In UTF-16 units, as JavaScript counts: one per character, one more beyond the basic plane.
-local function too_long(body)
-  if q.maxsize == -1 or #body <= q.maxsize then return false end
-  local _, characters = string.gsub(body, '[^\128-\191]', '')
-  local _, beyond = string.gsub(body, '[\240-\247]', '')
-  return characters + beyond > q.maxsize
+-- The ids share the microsecond, in base 36; the sorted rest keeps the order of the messages.
+local digits = '0123456789abcdefghijklmnopqrstuvwxyz'
+local us = t[1] * 1000000 + t[2]
+local low = us % 60466176
+us = (us - low) / 60466176
+local function five(n)
+  local e = n % 36
+  n = (n - e) / 36
+  local d = n % 36
+  n = (n - d) / 36
+  local c = n % 36
+  n = (n - c) / 36
+  local b = n % 36
+  local a = (n - b) / 36
+  return sub(digits, a + 1, a + 1) .. sub(digits, b + 1, b + 1) .. sub(digits, c + 1, c + 1) .. sub(digits, d + 1, d + 1)
+    .. sub(digits, e + 1, e + 1)
 end
+local prefix = five(us) .. five(low)
 
-local count = (#ARGV - 3) / 3
-local ids, scores, fields, sent = {}, {}, {}, 0
+local maxsize = tonumber(q[3])
+if maxsize < 0 then maxsize = math.huge end
+local given = ARGV[4] == '1'
+local count = (#ARGV - 4) / (given and 3 or 2)
+local reply, scores, fields, sent = {prefix}, {}, {}, 0
 for i = 1, count do
-  local body = ARGV[2 * i + 3]
-  if too_long(body) then
-    if ARGV[2] == '1' then return {'messageTooLong', i - 1} end
-    ids[i] = ''
-  else
-    local id = prefix .. ARGV[2 * count + 3 + i]
-    ids[i] = id
-    scores[2 * sent + 1] = now + (tonumber(ARGV[2 * i + 2]) or q.delay)
-    scores[2 * sent + 2] = id
-    fields[2 * sent + 1] = id
-    fields[2 * sent + 2] = body
+  local body = ARGV[4 + i]
+  local fits = #body <= maxsize
+  if not fits then
+    -- In UTF-16 units, as JavaScript counts: one per character, one more beyond the basic plane.
+    local _, characters = string.gsub(body, '[^\128-\191]', '')
+    local _, beyond = string.gsub(body, '[\240-\247]', '')
+    fits = characters + beyond <= maxsize
+  end
+  if fits then
+    local id, delay = prefix .. ARGV[4 + count + i], given and ARGV[4 + 2 * count + i] or ''
+    scores[2 * sent + 1], scores[2 * sent + 2] = delay == '' and usual or now + delay, id
+    fields[2 * sent + 1], fields[2 * sent + 2] = id, body
     sent = sent + 1
+  elseif ARGV[2] == '1' then
+    return {'messageTooLong', i - 1}
+  else
+    reply[#reply + 1] = i - 1
   end
 end
 if sent > 0 then
   call('ZADD', KEYS[1], unpack(scores))
-  call('HSET', KEYS[2], 'totalsent', q.field + sent, unpack(fields))
+  call('HSET', KEYS[2], 'totalsent', (q[4] or 0) + sent, unpack(fields))
   if ARGV[3] ~= '' then
     local size = call('ZCARD', KEYS[1])
     for i = size - sent + 1, size do call('PUBLISH', ARGV[3], i) end
   end
 end
-return ids
+return reply

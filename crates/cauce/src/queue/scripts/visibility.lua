@@ -1,8 +1,9 @@
 -- KEYS: messages, hash. ARGV: units, then per message: id, visibility timeout from now in ms, the receive count that it must have
 -- or '', 1 = the receipt does not count. Replies per message with 1, or 0 if it is not there or was received by somebody else since.
-local q, problem = load(KEYS[2], ARGV[1], 'vt')
-if not q then return problem end
-local now = clock()
+local wrong = problem(call('HMGET', KEYS[2], 'vt', 'delay', 'maxsize'), KEYS[2], ARGV[1])
+if wrong then return wrong end
+local t = call('TIME')
+local now = t[1] * 1000 + (t[2] - t[2] % 1000) / 1000
 local ids, counts = {}, {}
 for i = 2, #ARGV, 4 do
   ids[#ids + 1] = ARGV[i]
