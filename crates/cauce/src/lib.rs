@@ -1,4 +1,4 @@
-//! Event-driven microservices on Redis: services pass events through channels (Pub/Sub) and streams with consumer groups.
+//! Event-driven microservices on Redis: services pass events through channels (Pub/Sub), streams with consumer groups, and queues (RSMQ).
 //!
 //! ```
 //! use cauce::{Bus, Delivery, Event, HandlerError, Retry, Service, State};
@@ -42,6 +42,7 @@
 //! |---|---|---|---|
 //! | channel (Pub/Sub) | every subscriber that is connected now | no: at most once | [`Bus::channel`], [`Bus::broadcast`], [`Bus::subscribe`] |
 //! | stream + consumer group | every group gets every entry; inside a group exactly one instance | yes: at least once, acknowledged | [`Bus::publish`], [`Service`] |
+//! | queue (RSMQ) | exactly one receiver within a visibility timeout | until deleted (received) or at most once (popped) | [`Bus::queues`], [`Queue`], [`Worker`] |
 //!
 //! # Features
 //! - `embedded` (default): the broker inside this process, for `memory:` URLs.
@@ -72,8 +73,8 @@ pub use inspect::{
     PendingEntry, PendingQuery, RedriveReport, Redriven, StreamInfo,
 };
 pub use queue::{
-    Message, MessageId, Queue, QueueAttributes, QueueChanges, QueueError, QueueOptions, Queues, SendAllError,
-    Units,
+    DeadMessage, Message, MessageId, Queue, QueueArguments, QueueAttributes, QueueChanges, QueueDelivery,
+    QueueError, QueueExtract, QueueOptions, Queues, RunningWorker, SendAllError, Units, Worker, WorkerError,
 };
 pub use service::{
     Arguments, Batch, BatchArguments, Context, Delivery, Extract, FromRef, Handler, HandlerError, Handling,

@@ -23,6 +23,17 @@ const SLEEPERS: &[(&str, usize, &str)] = &[
     ("crates/cauce/tests/it/lifecycle.rs", 3, "handlers that take their time, so that others overtake them"),
     ("crates/cauce/tests/it/outages.rs", 1, "polls a server for a state that it does not announce"),
     (
+        "crates/cauce/tests/it/queue_waits.rs",
+        3,
+        "senders that come when somebody waits already; a moment in which nothing may happen",
+    ),
+    (
+        "crates/cauce/tests/it/queue_workers.rs",
+        3,
+        "handlers that take their time, so that their visibility is renewed",
+    ),
+    ("crates/cauce/tests/it/queues.rs", 1, "polls for a message that becomes visible"),
+    (
         "crates/cauce/tests/it/support.rs",
         2,
         "polls a process that is starting; polls for a condition with a deadline",

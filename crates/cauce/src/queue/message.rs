@@ -21,6 +21,7 @@ pub struct Message {
     pub receive_count: u64,
     /// When it was received for the first time, by the server's clock: `fr` in RSMQ.
     pub first_received: SystemTime,
+    received: SystemTime,
 }
 
 impl Message {
@@ -28,6 +29,12 @@ impl Message {
     #[must_use]
     pub fn sent(&self) -> SystemTime {
         self.id.sent()
+    }
+
+    /// How old it was when it was received this time, by the server's clock.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.received.duration_since(self.sent()).unwrap_or_default()
     }
 
     /// The body as text; bytes that are not UTF-8 are replaced, as Node.js does.
@@ -83,6 +90,7 @@ impl Received {
                 body: reply::bytes(body)?,
                 receive_count: reply::count(&count)?,
                 first_received: UNIX_EPOCH + Duration::from_millis(reply::count(&first)?),
+                received: UNIX_EPOCH + Duration::from_millis(now),
             });
         }
         Some(Self { messages, next_due: due })

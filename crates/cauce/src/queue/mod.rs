@@ -7,6 +7,7 @@
 mod attributes;
 mod calls;
 mod combine;
+mod dead;
 mod error;
 mod hub;
 mod keys;
@@ -16,12 +17,15 @@ mod name;
 mod queue;
 mod script;
 mod wait;
+mod worker;
 
 pub use attributes::{QueueAttributes, QueueChanges, QueueOptions};
+pub use dead::DeadMessage;
 pub use error::{QueueError, SendAllError};
 pub use message::Message;
 pub use name::{MessageId, Units};
 pub use queue::Queue;
+pub use worker::{QueueArguments, QueueDelivery, QueueExtract, RunningWorker, Worker, WorkerError};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -43,10 +47,10 @@ use crate::error::CommandError;
 pub struct Queues {
     link: Link,
     shared: Arc<Shared>,
-    settings: Settings,
+    settings: Arc<Settings>,
 }
 
-/// What tells queues apart; equal ones share their way to the broker.
+/// How the queues are found and used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Settings {
     namespace: String,
@@ -55,10 +59,17 @@ struct Settings {
     poll: Duration,
 }
 
+/// Which queue it is: equal ones share their way to the broker.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity {
+    settings: Arc<Settings>,
+    name: String,
+}
+
 /// What all queues of a bus share.
 pub(crate) struct Shared {
     hub: Arc<Hub>,
-    open: Mutex<HashMap<(Settings, String), Weak<Waiters>>>,
+    open: Mutex<HashMap<Identity, Weak<Waiters>>>,
 }
 
 impl Shared {
@@ -75,20 +86,20 @@ impl Queues {
             is_realtime: true,
             poll: Duration::from_secs(1),
         };
-        Self { link, shared, settings }
+        Self { link, shared, settings: Arc::new(settings) }
     }
 
     /// The queues of another namespace than `rsmq` (RSMQ's option `ns`). On a cluster it needs a hash tag, as in `{jobs}`.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.settings.namespace = namespace.into();
+        Arc::make_mut(&mut self.settings).namespace = namespace.into();
         self
     }
 
     /// In what vt and delay are written; the default is RSMQ's seconds, checked.
     #[must_use]
     pub fn units(mut self, units: Units) -> Self {
-        self.settings.units = units;
+        Arc::make_mut(&mut self.settings).units = units;
         self
     }
 
@@ -96,14 +107,14 @@ impl Queues {
     /// of them at once. It is on unless turned off; only subscribers notice it.
     #[must_use]
     pub fn realtime(mut self, is_realtime: bool) -> Self {
-        self.settings.is_realtime = is_realtime;
+        Arc::make_mut(&mut self.settings).is_realtime = is_realtime;
         self
     }
 
     /// How often a process that waits on a queue looks for messages whose senders announce nothing; the default is one second.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.settings.poll = interval.max(Duration::from_millis(1));
+        Arc::make_mut(&mut self.settings).poll = interval.max(Duration::from_millis(1));
         self
     }
 
@@ -144,17 +155,17 @@ impl Queues {
     pub fn queue(&self, name: &str) -> Result<Queue, QueueError> {
         name::check_queue_name(name)?;
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (self.settings.clone(), name.to_owned());
+        let key = Identity { settings: Arc::clone(&self.settings), name: name.to_owned() };
         if let Some(waiters) = open.get(&key).and_then(Weak::upgrade) {
-            return Ok(Queue { calls: Arc::clone(waiters.calls()), waiters });
+            return Ok(Queue { queues: self.clone(), calls: Arc::clone(waiters.calls()), waiters });
         }
-        let Settings { namespace, units, is_realtime, poll } = &self.settings;
+        let Settings { namespace, units, is_realtime, poll } = &*self.settings;
         let keys = Keys::new(namespace, name, *units, *is_realtime);
         let calls = Arc::new(Combiner::new(self.link.clone(), keys));
         let waiters = Arc::new(Waiters::new(Arc::clone(&calls), Arc::clone(&self.shared.hub), *poll));
         open.retain(|_, waiters| waiters.strong_count() > 0);
         open.insert(key, Arc::downgrade(&waiters));
-        Ok(Queue { calls, waiters })
+        Ok(Queue { queues: self.clone(), calls, waiters })
     }
 
     /// The names of all queues, sorted.

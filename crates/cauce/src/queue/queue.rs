@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Queues;
 use super::attributes::{QueueAttributes, QueueChanges};
 use super::calls::{self, Answer, Call, Failure, Suffix, Take, Visibility};
 use super::combine::{Combiner, ROUND_BYTES, ROUND_LENGTH};
@@ -23,6 +24,7 @@ use crate::channel::Body;
 /// they were sent; one that was hidden in between comes when it is visible again.
 #[derive(Clone)]
 pub struct Queue {
+    pub(super) queues: Queues,
     pub(super) calls: Arc<Combiner>,
     pub(super) waiters: Arc<Waiters>,
 }
@@ -32,6 +34,11 @@ impl Queue {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.calls.keys.name
+    }
+
+    /// Another queue of the same namespace.
+    pub(super) fn sibling(&self, name: &str) -> Result<Self, QueueError> {
+        self.queues.queue(name)
     }
 
     /// Sends a message, visible after the queue's delay. An event is sent as JSON.

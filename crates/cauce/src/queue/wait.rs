@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use super::calls::{Answer, Call, Failure, Take};
@@ -173,7 +174,10 @@ impl Drop for Waiting<'_> {
             && self.take != Take::Pop
         {
             let calls = Arc::clone(self.calls);
-            tokio::spawn(async move { calls.take_back(messages).await });
+            // Outside of a runtime their visibility timeout brings them back.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(async move { calls.take_back(messages).await });
+            }
         }
     }
 }

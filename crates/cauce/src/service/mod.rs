@@ -33,6 +33,7 @@ pub use handler::{Arguments, BatchArguments, Handler};
 pub use handling::Handling;
 pub(crate) use lane::{attempts_key, due_key};
 pub use outcome::{HandlerError, IntoOutcome, Verdict};
+pub(crate) use report::Counters;
 pub use report::Report;
 pub use retry::Retry;
 pub use running::Running;
@@ -354,7 +355,7 @@ fn consumer_name(prefix: &str) -> String {
 }
 
 #[cfg(unix)]
-fn termination() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn termination() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
@@ -366,7 +367,7 @@ fn termination() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 #[cfg(not(unix))]
-fn termination() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn termination() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })

@@ -99,6 +99,12 @@ impl Retry {
         (!too_old).then_some(delay)
     }
 
+    /// How often a message of a queue may be received when every receipt ended in the death of its process: a policy of few attempts
+    /// must not bury messages that were hardly run.
+    pub(crate) fn max_receipts(&self) -> u32 {
+        self.max_attempts.max(3)
+    }
+
     fn by_policy(&self, attempt: u32) -> Duration {
         let before = attempt.saturating_sub(1);
         match &self.delays {

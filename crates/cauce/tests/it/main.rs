@@ -12,6 +12,7 @@ mod misuse;
 mod outages;
 mod publish;
 mod queue_waits;
+mod queue_workers;
 mod queues;
 mod services;
 mod streams;

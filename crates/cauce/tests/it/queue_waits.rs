@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use cauce::{Bus, Queue, QueueOptions};
 use tokio::task::JoinSet;
 
-use crate::support::{Seen, Server, connect, on_redis, soon, until, until_async};
+use crate::support::{Seen, Server, connect, on_every_target, soon, until, until_async};
 
-on_redis!(
+on_every_target!(
     a_waiter_gets_what_is_there_and_what_is_sent,
     a_silent_sender_is_noticed,
     a_hidden_message_is_waited_for,

@@ -7,9 +7,9 @@ use cauce::{
     Bus, CommandError, Message, MessageId, Queue, QueueChanges, QueueError, QueueOptions, Queues, Units,
 };
 
-use crate::support::{Cancelled, Server, connect, on_redis, soon, until_async};
+use crate::support::{Cancelled, Server, connect, on_every_target, soon, until_async};
 
-on_redis!(
+on_every_target!(
     a_queue_is_made_listed_changed_and_deleted,
     messages_come_in_order_and_stay_hidden,
     a_pop_deletes,
@@ -21,8 +21,6 @@ on_redis!(
     what_was_received_by_others_is_fenced,
     messages_move_in_one_step,
     events_travel_as_json,
-    a_leftover_id_is_cleared_away,
-    foreign_units_are_detected,
 );
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -126,11 +124,13 @@ async fn concurrent_calls_keep_their_order_and_outcomes(url: &str) {
         futures_util::future::join_all((0..500).map(|_| queue.receive())),
         futures_util::future::join_all((0..600).map(|_| queue.pop())),
     );
-    let taken: Vec<Message> = half.into_iter().chain(other).filter_map(|result| result.unwrap()).collect();
-    let all: HashSet<MessageId> = taken.iter().map(|message| message.id).collect();
-    assert_eq!((taken.len(), all.len()), (990, 990));
-    let received: Vec<_> = taken.iter().take(500).map(|message| message.id).collect();
-    assert!(received.is_sorted(), "received in the order in which they were sent");
+    let taken = |results: Vec<Result<Option<Message>, QueueError>>| -> Vec<MessageId> {
+        results.into_iter().filter_map(|result| result.unwrap()).map(|message| message.id).collect()
+    };
+    let (received, popped) = (taken(half), taken(other));
+    let all: HashSet<_> = received.iter().chain(&popped).collect();
+    assert_eq!((received.len() + popped.len(), all.len()), (990, 990));
+    assert!(received.is_sorted() && popped.is_sorted(), "taken in the order in which they were sent");
     let deletes = futures_util::future::join_all(received.iter().map(|id| queue.delete(*id))).await;
     assert!(deletes.into_iter().all(|deleted| deleted.unwrap()));
     let counted = queue.attributes().await.unwrap();
@@ -272,7 +272,10 @@ async fn events_travel_as_json(url: &str) {
 }
 
 /// What a client that died in mid-step may leave behind.
-async fn a_leftover_id_is_cleared_away(url: &str) {
+#[tokio::test]
+async fn a_leftover_id_is_cleared_away() {
+    let server = Server::start();
+    let url = &server.url();
     let queue = made(&connect(url).await, "jobs").await;
     let raw = raw(url).await;
     raw("ZADD", &["rsmq:jobs", "0", &"a".repeat(32)]).await;
@@ -283,7 +286,10 @@ async fn a_leftover_id_is_cleared_away(url: &str) {
     assert_eq!((counted.msgs, counted.totalrecv), (1, 1));
 }
 
-async fn foreign_units_are_detected(url: &str) {
+#[tokio::test]
+async fn foreign_units_are_detected() {
+    let server = Server::start();
+    let url = &server.url();
     let bus = connect(url).await;
     let raw = raw(url).await;
     let write = async |name: &str, fields: &[&str]| {
@@ -335,11 +341,11 @@ async fn foreign_units_are_detected(url: &str) {
 
 /// Commands as any client sends them.
 async fn raw(url: &str) -> impl AsyncFn(&str, &[&str]) {
-    let client = redis::Client::open(url).unwrap();
+    let client = ::redis::Client::open(url).unwrap();
     let connection = client.get_multiplexed_async_connection().await.unwrap();
     async move |name: &str, arguments: &[&str]| {
         let mut connection = connection.clone();
-        redis::cmd(name).arg(arguments).query_async::<redis::Value>(&mut connection).await.unwrap();
+        ::redis::cmd(name).arg(arguments).query_async::<::redis::Value>(&mut connection).await.unwrap();
     }
 }
 

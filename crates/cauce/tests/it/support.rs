@@ -101,20 +101,6 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// Runs a case of one URL against redis-server.
-macro_rules! on_redis {
-    ($($name:ident),* $(,)?) => {
-        mod redis_server {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                let server = crate::support::Server::start();
-                super::$name(&server.url()).await;
-            })*
-        }
-    };
-}
-pub(crate) use on_redis;
-
 /// Runs a case of one URL against every target.
 macro_rules! on_every_target {
     ($($name:ident),* $(,)?) => {

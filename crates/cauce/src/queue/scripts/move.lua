@@ -22,6 +22,9 @@ call('HINCRBY', KEYS[4], 'totalsent', 1)
 if ARGV[8] ~= '1' and found[2] then
   call('HSET', KEYS[4], id .. ':rc', found[2], id .. ':fr', found[3] or now)
 end
-if ARGV[4] ~= '' then call('HSET', KEYS[4], id .. ':dead', ARGV[4]) end
+if ARGV[4] ~= '' then
+  -- The time of death is the server's: it goes in before the closing brace.
+  call('HSET', KEYS[4], id .. ':dead', sub(ARGV[4], 1, -2) .. string.format(',"died_at_ms":%.0f}', now))
+end
 if ARGV[9] ~= '' then call('PUBLISH', ARGV[9], call('ZCARD', KEYS[3])) end
 return 1

@@ -1,0 +1,338 @@
+//! A running worker: one task receives, calls handlers and hands out what is to be settled; one renews.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::super::calls::{Failure, Take};
+use super::super::message::Message;
+use super::super::queue::Queue;
+use super::extract::{HandlerFuture, QueueDelivery, Route};
+use super::lease::{self, Held};
+use super::{Settings, settle};
+use crate::backend::backoff::Backoff;
+use crate::service::{Counters, HandlerError, Report, Verdict};
+
+/// How long the last words to the broker may take when a worker stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long handlers may take to be dropped when they are cut off.
+const CUT_OFF_TIME: Duration = Duration::from_millis(200);
+
+/// What the tasks of a worker share.
+pub(super) struct Core {
+    pub(super) queue: Queue,
+    pub(super) dead: Queue,
+    pub(super) held: Held,
+    pub(super) counters: Counters,
+    /// How long a message stays hidden after a sign of life.
+    pub(super) lease: Duration,
+    name: Arc<str>,
+    route: Route,
+    settings: Settings,
+}
+
+impl Core {
+    pub(super) fn new(queue: Queue, dead: Queue, route: Route, settings: Settings, lease: Duration) -> Self {
+        let name = queue.name().into();
+        let (held, counters) = (Held::default(), Counters::default());
+        Self { queue, dead, held, counters, lease, name, route, settings }
+    }
+}
+
+/// A worker that runs in the background. [`stop`](Self::stop) ends it in order; dropping it cuts it off as a crash would: its messages
+/// come again after the visibility timeout.
+#[must_use = "dropping it cuts the worker off; keep it, and call stop() at the end"]
+pub struct RunningWorker {
+    core: Arc<Core>,
+    stop: watch::Sender<bool>,
+    work: JoinHandle<()>,
+    renewal: AbortHandle,
+}
+
+impl RunningWorker {
+    pub(super) fn start(core: Arc<Core>) -> Self {
+        let stop = watch::Sender::new(false);
+        let renewal = tokio::spawn(lease::renew(Arc::clone(&core))).abort_handle();
+        let work = Work {
+            core: Arc::clone(&core),
+            running: JoinSet::new(),
+            settling: JoinSet::new(),
+            handled: Vec::new(),
+            cut: watch::Sender::new(false),
+        };
+        let work = tokio::spawn(work.run(stop.subscribe()));
+        Self { core, stop, work, renewal }
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.core.counters.report()
+    }
+
+    /// How many messages it holds: with handlers, or not yet confirmed as settled.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.core.held.len()
+    }
+
+    /// Stops in order: receives nothing more (what is on its way goes back as if it had never been received), lets running handlers end
+    /// within the shutdown deadline, and makes the messages of those that did not visible at once.
+    pub async fn stop(mut self) -> Report {
+        self.stop.send_replace(true);
+        // Its own deadlines end it.
+        let _ = (&mut self.work).await;
+        self.report()
+    }
+}
+
+impl Drop for RunningWorker {
+    fn drop(&mut self) {
+        self.work.abort();
+        self.renewal.abort();
+    }
+}
+
+impl std::fmt::Debug for RunningWorker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningWorker").field("queue", &self.core.queue.name()).finish_non_exhaustive()
+    }
+}
+
+/// How a handler ended.
+enum Ended {
+    Handled,
+    Failed { reason: &'static str, error: String, verdict: Verdict },
+    CutOff,
+}
+
+impl Ended {
+    fn of(result: Result<(), HandlerError>) -> Self {
+        match result {
+            Ok(()) => Self::Handled,
+            Err(error) => {
+                let verdict = error.verdict();
+                let reason = if verdict == Verdict::Reject { "rejected" } else { "failed" };
+                Self::Failed { reason, error: error.to_string(), verdict }
+            }
+        }
+    }
+
+    fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let error = text.unwrap_or("a panic without a message").to_owned();
+        Self::Failed { reason: "panicked", error, verdict: Verdict::Retry }
+    }
+}
+
+struct Work {
+    core: Arc<Core>,
+    running: JoinSet<(Message, Ended)>,
+    settling: JoinSet<()>,
+    /// To be deleted in one step.
+    handled: Vec<Message>,
+    /// Ends running handlers.
+    cut: watch::Sender<bool>,
+}
+
+type Receiving = Pin<Box<dyn Future<Output = Result<Vec<Message>, Failure>> + Send>>;
+
+impl Work {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut receiving: Option<Receiving> = None;
+        let mut backoff = Backoff::new();
+        loop {
+            let concurrency = self.core.settings.concurrency;
+            let room = concurrency.saturating_sub(self.running.len());
+            // One receive for several handlers, not one for each that ends.
+            if receiving.is_none() && room > 0 && room >= concurrency / 4 {
+                receiving = Some(self.receive(room));
+            }
+            let received = async {
+                match receiving.as_mut() {
+                    Some(receiving) => receiving.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(ended) = self.running.join_next() => self.ended(ended),
+                Some(_) = self.settling.join_next() => {}
+                result = received => {
+                    receiving = None;
+                    match result {
+                        Ok(messages) => {
+                            backoff = Backoff::new();
+                            messages.into_iter().for_each(|message| self.start(message));
+                        }
+                        Err(failure) => {
+                            let error = self.core.queue.error(failure);
+                            tracing::warn!(%error, "nothing received; trying again");
+                            let pause = backoff.step();
+                            receiving = Some(Box::pin(async move {
+                                tokio::time::sleep(pause).await;
+                                Ok(Vec::new())
+                            }));
+                        }
+                    }
+                }
+            }
+            while let Some(ended) = self.running.try_join_next() {
+                self.ended(ended);
+            }
+            self.delete_handled();
+        }
+        drop(receiving);
+        self.drain().await;
+    }
+
+    fn receive(&self, room: usize) -> Receiving {
+        let waiters = Arc::clone(&self.core.queue.waiters);
+        let take = Take::HideFor(self.core.lease.as_millis() as u64);
+        Box::pin(async move { waiters.wait(room, take).await })
+    }
+
+    /// Calls the handler. Its first step runs here: most handlers that only compute end in it, and cost no task.
+    fn start(&mut self, message: Message) {
+        let core = &self.core;
+        let delivery = QueueDelivery::of(&core.name, &message);
+        core.held.hold(message.id, message.receive_count);
+        if delivery.attempt > core.settings.retry.max_receipts() {
+            // Every delivery ended without a word: with the death of its process.
+            let error = format!("received {} times and never settled", message.receive_count - 1);
+            return self.bury(message, "never finished", error);
+        }
+        if delivery.attempt > 1 {
+            core.counters.retried.one();
+        }
+        let called = std::panic::catch_unwind(AssertUnwindSafe(|| (core.route)(&message, &delivery)));
+        let mut future = match called {
+            Err(panic) => return self.settle(message, Ended::panicked(&*panic)),
+            Ok(Err(error)) => return self.bury(message, "undecodable", error.to_string()),
+            Ok(Ok(future)) => future,
+        };
+        let first = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        match first {
+            Ok(Poll::Ready(result)) => self.settle(message, Ended::of(result)),
+            Err(panic) => self.settle(message, Ended::panicked(&*panic)),
+            Ok(Poll::Pending) => {
+                let timeout = core.settings.handler_timeout;
+                let mut cut = self.cut.subscribe();
+                // Its task polls it again at once, so nothing is lost by the waker that went nowhere.
+                self.running.spawn(async move {
+                    let ended = tokio::select! {
+                        ended = finish(future, timeout) => ended,
+                        _ = cut.wait_for(|cut| *cut) => Ended::CutOff,
+                    };
+                    (message, ended)
+                });
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Message, Ended), tokio::task::JoinError>) {
+        match ended {
+            Ok((message, ended)) => self.settle(message, ended),
+            // Panics are caught inside, so only a runtime that shuts down ends a task so. The message comes again.
+            Err(error) => tracing::error!(%error, "a handler's task ended abnormally"),
+        }
+    }
+
+    fn settle(&mut self, message: Message, ended: Ended) {
+        let (reason, error, verdict) = match ended {
+            Ended::Handled => {
+                self.core.counters.handled.one();
+                return self.handled.push(message);
+            }
+            Ended::CutOff => return,
+            Ended::Failed { reason, error, verdict } => (reason, error, verdict),
+        };
+        self.core.counters.failed.one();
+        let attempt = u32::try_from(message.receive_count).unwrap_or(u32::MAX);
+        let age = message.age();
+        let retry = &self.core.settings.retry;
+        let delay = match verdict {
+            Verdict::Reject => None,
+            Verdict::RetryIn(delay) => retry.delay(attempt, age, Some(delay)),
+            Verdict::Retry => retry.delay(attempt, age, None),
+        };
+        match delay {
+            Some(delay) => {
+                let queue = self.core.queue.name();
+                tracing::info!(queue, id = %message.id, attempt, reason, error, ?delay, "failed, will be tried again");
+                self.settling.spawn(settle::retry(Arc::clone(&self.core), message, delay));
+            }
+            None => self.bury(message, reason, error),
+        }
+    }
+
+    fn bury(&mut self, message: Message, reason: &'static str, error: String) {
+        self.settling.spawn(settle::bury(Arc::clone(&self.core), message, reason, error));
+    }
+
+    fn delete_handled(&mut self) {
+        if !self.handled.is_empty() {
+            let handled = std::mem::take(&mut self.handled);
+            self.settling.spawn(settle::delete(Arc::clone(&self.core), handled));
+        }
+    }
+
+    /// Starts nothing more; running handlers may end within the deadline.
+    async fn drain(mut self) {
+        let deadline = Instant::now() + self.core.settings.shutdown_deadline;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
+            self.ended(ended);
+            self.delete_handled();
+        }
+        self.cut.send_replace(true);
+        // One that blocks its thread can't be ended: its message comes again after the visibility timeout.
+        let (mut cut_off, deadline) = (Vec::new(), Instant::now() + CUT_OFF_TIME);
+        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
+            match ended {
+                Ok((message, Ended::CutOff)) => cut_off.push(message),
+                ended => self.ended(ended),
+            }
+        }
+        self.delete_handled();
+        self.core.counters.cut_off.add(cut_off.len());
+        let farewell = async {
+            if !cut_off.is_empty() {
+                settle::hand_back(&self.core, &cut_off).await;
+            }
+            while self.settling.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!(
+                "the broker did not answer; what is not settled comes again after its visibility timeout"
+            );
+        }
+    }
+}
+
+/// Lets a handler that waits run to its end.
+async fn finish(future: HandlerFuture, timeout: Option<Duration>) -> Ended {
+    let guarded = AssertUnwindSafe(future).catch_unwind();
+    let ended = match timeout {
+        Some(timeout) => match tokio::time::timeout(timeout, guarded).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                let error = format!("no end after {timeout:?}");
+                return Ended::Failed { reason: "timed out", error, verdict: Verdict::Retry };
+            }
+        },
+        None => guarded.await,
+    };
+    ended.map_or_else(|panic| Ended::panicked(&*panic), Ended::of)
+}
