@@ -66,6 +66,8 @@ def main(cauce: str) -> None:
                 check_answer(document, url, path, asked, body)
         finally:
             server.terminate()
+            # It says good-bye, and must find somebody who listens.
+            server.stdout.read()
 
 
 if __name__ == "__main__":
