@@ -20,6 +20,18 @@ const SLEEPERS: &[(&str, usize, &str)] = &[
         3,
         "handlers that take longer than they may; paused time that runs through long retries",
     ),
+    (
+        "crates/cauce/tests/it/dead_letters.rs",
+        1,
+        "a handler that takes its time, so that attempts have a length",
+    ),
+    ("crates/cauce/tests/it/leases.rs", 2, "handlers that take ten minutes of paused time"),
+    ("crates/cauce/tests/it/order.rs", 1, "a handler that takes its time, so that others overtake it"),
+    (
+        "crates/cauce/tests/it/retries.rs",
+        1,
+        "a handler that takes its time, so that its instance stops meanwhile",
+    ),
     ("crates/cauce/tests/it/lifecycle.rs", 3, "handlers that take their time, so that others overtake them"),
     ("crates/cauce/tests/it/outages.rs", 1, "polls a server for a state that it does not announce"),
     (

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::core::Core;
 use super::group;
 use super::lane::{Delivered, Lane, Lease};
-use super::reader::{Again, Batch};
+use super::reader::{Again, Batch, stopped};
 use super::scripts::{self, Due, Taken};
 use crate::backend::reply;
 use crate::entry::EntryId;
@@ -60,8 +60,8 @@ impl Times {
     }
 }
 
-/// Sends to the worker what is due, until the worker has gone.
-pub(crate) async fn run(core: Arc<Core>, again: mpsc::Sender<Again>) {
+/// Sends to the worker what is due, until told to stop; never stops between taking something and sending it.
+pub(crate) async fn run(core: Arc<Core>, again: mpsc::Sender<Again>, mut stop: watch::Receiver<bool>) {
     let mut look = Instant::now();
     loop {
         if Instant::now() >= look {
@@ -78,7 +78,7 @@ pub(crate) async fn run(core: Arc<Core>, again: mpsc::Sender<Again>) {
                 continue;
             }
             // A place in the worker's inbox first: what is taken here is run next.
-            let Ok(permit) = again.reserve().await else { return };
+            let Some(permit) = place(&again, &mut stop).await else { return };
             match take(&core, &lane).await {
                 Ok((batch, gone)) => {
                     if !batch.is_empty() {
@@ -103,8 +103,20 @@ pub(crate) async fn run(core: Arc<Core>, again: mpsc::Sender<Again>) {
         tokio::select! {
             () = tokio::time::sleep_until(wake) => {}
             () = core.times.changed.notified() => {}
-            () = again.closed() => return,
+            () = stopped(&mut stop) => return,
         }
+    }
+}
+
+/// A place in the worker's inbox; `None` if told to stop, or the worker has gone.
+pub(crate) async fn place<'a>(
+    again: &'a mpsc::Sender<Again>,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<mpsc::Permit<'a, Again>> {
+    tokio::select! {
+        biased;
+        () = stopped(stop) => None,
+        permit = again.reserve() => permit.ok(),
     }
 }
 

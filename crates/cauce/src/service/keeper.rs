@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Pipeline;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::core::{Core, millis};
-use super::due::{batch_length, hold};
+use super::due::{batch_length, hold, place};
 use super::lane::{Delivered, Lane};
 use super::pending;
-use super::reader::{Again, Batch};
+use super::reader::{Again, Batch, stopped};
 use super::scripts::{self, PARKED};
 use super::settle::{DeadLetter, Settlement};
 use crate::backend::reply::{self, Attributes};
@@ -71,27 +71,35 @@ async fn renew_lane(core: &Core, lane: &Lane) -> Result<(), CommandError> {
     scripts::renew_parked(&core.link, lane, &core.names.group, idle_ms, PARKED_MAX).await.map(drop)
 }
 
-/// Takes over entries of consumers that are gone, and own ones whose delivery was lost. Ends with the worker.
+/// Takes over entries of consumers that are gone, and own ones whose delivery was lost, until told to stop; never stops between taking
+/// something and sending it.
 pub(crate) async fn take_over(
     core: Arc<Core>,
     again: mpsc::Sender<Again>,
     settlements: mpsc::Sender<Settlement>,
+    mut stop: watch::Receiver<bool>,
 ) {
     let mut ticks = ticks(&core);
     let mut watch = Watch::default();
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stopped(&mut stop) => return,
+        }
         for lane in core.lanes() {
-            if let Err(error) = take_over_lane(&core, &lane, &mut watch, &again, &settlements).await {
-                tracing::debug!(%error, stream = %lane.stream, "entries of the dead not taken over");
+            let gone = gone(&core, &lane, &mut watch).await;
+            let gone = gone.inspect_err(
+                |error| tracing::debug!(%error, stream = %lane.stream, "entries of the dead not looked for"),
+            );
+            for other in gone.unwrap_or_default() {
+                if let Err(error) = take_from(&core, &lane, &other, &again, &settlements, &mut stop).await {
+                    tracing::debug!(%error, stream = %lane.stream, "entries of the dead not taken over");
+                }
             }
         }
         // A delivery that is still on its way is never this old.
-        if let Err(error) = pending::recover(&core, &again, core.settings.lease).await {
+        if let Err(error) = pending::recover(&core, &again, core.settings.lease, &mut stop).await {
             tracing::debug!(%error, "lost deliveries not looked for");
-        }
-        if again.is_closed() {
-            return;
         }
     }
 }
@@ -119,30 +127,27 @@ impl Watch {
     }
 }
 
-async fn take_over_lane(
-    core: &Arc<Core>,
-    lane: &Arc<Lane>,
-    watch: &mut Watch,
-    again: &mpsc::Sender<Again>,
-    settlements: &mpsc::Sender<Settlement>,
-) -> Result<(), CommandError> {
+/// The consumers that left entries behind. Those that left nothing are removed.
+async fn gone(core: &Core, lane: &Lane, watch: &mut Watch) -> Result<Vec<String>, CommandError> {
     let others = others(core, lane).await?;
     watch.0.retain(|(index, name), _| *index != lane.index || others.iter().any(|other| other.name == *name));
+    let mut gone = Vec::new();
     for other in others {
         if !watch.seen(lane.index, &other.name, other.alive, core.settings.tick()) {
             continue;
         }
-        if other.pending > 0 && core.settings.ordered {
-            // Its successor as reader takes everything, in order.
-        } else if other.pending > 0 {
-            take_from(core, lane, &other.name, again, settlements).await?;
+        if other.pending > 0 {
+            // Where order is kept, its successor as reader takes everything, in order.
+            if !core.settings.ordered {
+                gone.push(other.name);
+            }
         } else if other.member
             && scripts::remove(&core.link, lane, &core.names.group, &other.name, false).await?
         {
             tracing::info!(stream = %lane.stream, consumer = other.name, "removed a consumer that is gone");
         }
     }
-    Ok(())
+    Ok(gone)
 }
 
 /// Another consumer of the group.
@@ -194,10 +199,11 @@ async fn take_from(
     other: &str,
     again: &mpsc::Sender<Again>,
     settlements: &mpsc::Sender<Settlement>,
+    stop: &mut watch::Receiver<bool>,
 ) -> Result<(), CommandError> {
     loop {
         // A place in the worker's inbox first: what is taken over is run next, or left to others.
-        let Ok(permit) = again.reserve().await else { return Ok(()) };
+        let Some(permit) = place(again, stop).await else { return Ok(()) };
         let (idle, count) = (millis(core.settings.lease), batch_length(core));
         let (taken, found) = scripts::take_over(&core.link, lane, core.owner(), other, idle, count).await?;
         let vanished = found - taken.entries.len().min(found);

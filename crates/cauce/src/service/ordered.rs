@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::core::Core;
-use super::due::hold;
+use super::due::{hold, place};
 use super::keeper;
 use super::lane::Lane;
-use super::reader::Again;
+use super::reader::{Again, stopped};
 use super::scripts;
 use super::settle::Settlement;
 use crate::error::CommandError;
@@ -17,18 +17,23 @@ use crate::error::CommandError;
 /// Entries that a new owner takes with one command.
 const PAGE: usize = 100;
 
-/// Becomes the reader of streams that have none, and stays it. Ends with the worker.
-pub(crate) async fn run(core: Arc<Core>, again: mpsc::Sender<Again>, settlements: mpsc::Sender<Settlement>) {
+/// Becomes the reader of streams that have none, and stays it. Ends when told to stop.
+pub(crate) async fn run(
+    core: Arc<Core>,
+    again: mpsc::Sender<Again>,
+    settlements: mpsc::Sender<Settlement>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut ticks = keeper::ticks(&core);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stopped(&mut stop) => return,
+        }
         for lane in core.lanes() {
-            if let Err(error) = own(&core, &lane, &again, &settlements).await {
+            if let Err(error) = own(&core, &lane, &again, &settlements, &mut stop).await {
                 tracing::debug!(%error, stream = %lane.stream, "not known who reads the stream");
             }
-        }
-        if again.is_closed() {
-            return;
         }
     }
 }
@@ -38,6 +43,7 @@ async fn own(
     lane: &Arc<Lane>,
     again: &mpsc::Sender<Again>,
     settlements: &mpsc::Sender<Settlement>,
+    stop: &mut watch::Receiver<bool>,
 ) -> Result<(), CommandError> {
     if !scripts::own(&core.link, lane, core.owner(), core.settings.lease_ms()).await? {
         if lane.set_owned(false) {
@@ -50,7 +56,7 @@ async fn own(
     }
     let mut after = None;
     loop {
-        let Ok(permit) = again.reserve().await else { return Ok(()) };
+        let Some(permit) = place(again, stop).await else { return Ok(()) };
         let (taken, last) = scripts::take_all(&core.link, lane, core.owner(), after, PAGE).await?;
         after = last;
         let batch = hold(core, lane, taken);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Value, cmd};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::core::{Core, millis};
-use super::due::hold;
+use super::due::{hold, place};
 use super::lane::Lane;
 use super::reader::Again;
 use super::scripts;
@@ -32,6 +32,7 @@ pub(crate) async fn recover(
     core: &Arc<Core>,
     batches: &mpsc::Sender<Again>,
     idle: Duration,
+    stop: &mut watch::Receiver<bool>,
 ) -> Result<(), CommandError> {
     for lane in core.lanes() {
         let mut after = None;
@@ -42,13 +43,12 @@ pub(crate) async fn recover(
             let lost: Vec<_> =
                 found.into_iter().filter(|found| !core.held.contains(lane.index, found.id)).collect();
             if !lost.is_empty() {
+                let Some(permit) = place(batches, stop).await else { return Ok(()) };
                 let wanted: Vec<_> = lost.iter().map(|lost| (lost.id, lost.deliveries)).collect();
                 let taken = scripts::take_lost(&core.link, &lane, core.owner(), &wanted).await?;
                 let batch = hold(core, &lane, taken);
                 core.counters.recovered.add(batch.len());
-                if batches.send(Again::Run(batch)).await.is_err() {
-                    return Ok(());
-                }
+                permit.send(Again::Run(batch));
             }
             if !full {
                 break;

@@ -55,7 +55,7 @@ pub(crate) async fn run(
         }
         // A reply that was lost with the last connection left entries pending that nobody runs. No read is under way now, so
         // what is pending here and not held is exactly that.
-        if !first && let Err(error) = pending::recover(&core, &again, Duration::ZERO).await {
+        if !first && let Err(error) = pending::recover(&core, &again, Duration::ZERO, &mut stop).await {
             tracing::warn!(%error, "lost deliveries not recovered yet; the keeper will find them");
         }
         first = false;

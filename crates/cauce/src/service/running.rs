@@ -33,7 +33,7 @@ pub struct Running {
     worker: JoinHandle<Leftover>,
     settler: JoinHandle<()>,
     /// What brings entries in besides the reader.
-    takers: Vec<AbortHandle>,
+    takers: Vec<JoinHandle<()>>,
     renewal: AbortHandle,
 }
 
@@ -50,14 +50,21 @@ impl Running {
         let settler = tokio::spawn(settle::run(Arc::clone(&core), settlements));
         let worker = Worker::new(Arc::clone(&core), Arc::clone(&pace), settlement_sender.clone());
         let worker = tokio::spawn(worker.run(Inbox { fresh, again }, stop.subscribe()));
-        let mut takers = vec![tokio::spawn(due::run(Arc::clone(&core), again_sender.clone())).abort_handle()];
+        let mut takers =
+            vec![tokio::spawn(due::run(Arc::clone(&core), again_sender.clone(), stop.subscribe()))];
         let renewal = tokio::spawn(keeper::renew(Arc::clone(&core))).abort_handle();
         if core.settings.ordered {
-            let own = ordered::run(Arc::clone(&core), again_sender.clone(), settlement_sender.clone());
-            takers.push(tokio::spawn(own).abort_handle());
+            let own = ordered::run(
+                Arc::clone(&core),
+                again_sender.clone(),
+                settlement_sender.clone(),
+                stop.subscribe(),
+            );
+            takers.push(tokio::spawn(own));
         }
-        let take_over = keeper::take_over(Arc::clone(&core), again_sender.clone(), settlement_sender);
-        takers.push(tokio::spawn(take_over).abort_handle());
+        let take_over =
+            keeper::take_over(Arc::clone(&core), again_sender.clone(), settlement_sender, stop.subscribe());
+        takers.push(tokio::spawn(take_over));
         let reading = reader::run(Arc::clone(&core), pace, fresh_sender, again_sender, stop.subscribe());
         let reader = tokio::spawn(reading);
         Self { core, stop, reader, worker, settler, takers, renewal }
@@ -86,10 +93,13 @@ impl Running {
     /// instances take it over at once), and leaves the group.
     pub async fn stop(mut self) -> Report {
         self.stop.send_replace(true);
-        for task in &self.takers {
-            task.abort();
-        }
         let in_order = self.end_reading().await;
+        for task in &mut self.takers {
+            if tokio::time::timeout(FAREWELL, &mut *task).await.is_err() {
+                // What it takes in this moment stays pending, and is taken over.
+                task.abort();
+            }
+        }
         let left = (&mut self.worker).await.unwrap_or_default();
         // Leases were renewed until the last handler ended.
         self.renewal.abort();
@@ -175,9 +185,10 @@ impl Drop for Running {
         self.reader.abort();
         self.worker.abort();
         self.settler.abort();
-        for task in self.takers.iter().chain([&self.renewal]) {
+        for task in &self.takers {
             task.abort();
         }
+        self.renewal.abort();
     }
 }
 

@@ -4,16 +4,20 @@
 
 mod channels;
 mod choosing;
+mod dead_letters;
 mod failures;
 mod foreign;
 mod inspection;
+mod leases;
 mod lifecycle;
 mod misuse;
+mod order;
 mod outages;
 mod publish;
 mod queue_waits;
 mod queue_workers;
 mod queues;
+mod retries;
 mod services;
 mod streams;
 mod support;
