@@ -147,15 +147,18 @@ impl Wide {
         // More digits than these do not fit, or do not change what is shown.
         let fraction = fraction.get(..19).unwrap_or(fraction);
         let digits = |text: &[u8]| {
-            text.iter().try_fold(0_u64, |value, byte| {
-                let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+            text.iter().try_fold(0_u128, |value, byte| {
+                let digit = byte.is_ascii_digit().then(|| u128::from(byte - b'0'))?;
                 value.checked_mul(10)?.checked_add(digit)
             })
         };
         let (whole, fraction_value) = (digits(whole)?, digits(fraction)?);
         let unit = 10_u128.pow(fraction.len() as u32);
-        let fraction = (u128::from(fraction_value) << FRACTION_BITS).checked_add(unit / 2)? / unit;
-        let value = i128::try_from((u128::from(whole) << FRACTION_BITS).checked_add(fraction)?).ok()?;
+        if whole >> (i128::BITS - 1 - FRACTION_BITS) > 0 {
+            return None;
+        }
+        let fraction = (fraction_value << FRACTION_BITS).checked_add(unit / 2)? / unit;
+        let value = i128::try_from((whole << FRACTION_BITS).checked_add(fraction)?).ok()?;
         Some(Self(if negative { -value } else { value }).rounded())
     }
 
@@ -272,6 +275,7 @@ mod tests {
             ("-9223372036854775808", "-2.25", "-9223372036854775810"),
             ("-9223372036854775808", "0.5", "-9223372036854775807.5"),
             ("18446744073709551615", "1", "18446744073709551616"),
+            ("-19223372036854775808", "3.0e2", "-19223372036854775508"),
         ] {
             assert_eq!(sum(before.as_bytes(), increment.as_bytes()).as_deref(), Some(expected));
         }

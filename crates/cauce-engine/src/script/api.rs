@@ -52,7 +52,7 @@ fn command(lua: &Lua, bridge: &Arc<Mutex<Bridge>>, raises: bool) -> Result<Funct
         };
         run_command(&mut inner, &arguments);
         match inner.reply.strip_prefix(b"-") {
-            Some(error) if raises => Err(raise::reply(error.trim_ascii_end())),
+            Some(error) if raises => Err(raise::reply(error.strip_suffix(b"\r\n").unwrap_or(error))),
             _ => Ok(reply::read(lua, &inner.reply)?.0),
         }
     })

@@ -9,7 +9,7 @@ use super::grammar::{Part, parse};
 use super::side::{CLIENTS, Side, THRESHOLDS};
 use super::table::{self, Family};
 use super::themes::{Theme, weighted};
-use super::world::World;
+use super::world::{LEX, World};
 
 /// A row's weight and parts.
 type Weighted = (u32, Vec<Part>);
@@ -252,6 +252,9 @@ pub(super) fn unfair(command: &Generated) -> bool {
         || is("SRANDMEMBER") && words.get(2).is_some_and(|count| RANDOM_COUNTS.contains(count))
         || (is("SCAN") && words.get(1) == Some(&&b"-1"[..]))
         || (["SSCAN", "HSCAN", "ZSCAN"].iter().any(|name| is(name)) && words.get(2) == Some(&&b"-1"[..]))
+        || is("ZADD")
+            && words.get(1) == Some(&LEX.as_bytes())
+            && words.iter().skip(2).step_by(2).any(|score| *score != b"0")
         || (is("ZRANK") || is("ZREVRANK")) && words.len() != 3
 }
 

@@ -52,7 +52,6 @@ pub(super) const ROWS: &[Row] = &[
     connection(1, "LASTSAVE"),
     connection(1, "CONFIG GET {parameter}"),
     connection(1, "COMMAND GETKEYS XADD {key} * f v"),
-    connection(1, "COMMAND GETKEYS XREADGROUP GROUP g c STREAMS {streams-new}"),
     script(2, "EVAL {conversion} 0"),
     script(1, "EVAL_RO {conversion} 0"),
     script(2, "SCRIPT LOAD {conversion}"),
