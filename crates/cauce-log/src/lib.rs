@@ -30,6 +30,7 @@
 //! ```
 
 mod batch;
+mod checkpoint;
 mod disk;
 mod format;
 mod memory;
@@ -39,6 +40,7 @@ mod simulation;
 mod storage;
 
 pub use batch::Batch;
+pub use checkpoint::{CheckpointWriter, read_checkpoint};
 pub use disk::{DiskLog, Failure, Options, SyncPolicy, Threads};
 pub use memory::MemoryLog;
 pub use recovery::{Damage, OpenError, Recovery, TornTail};

@@ -23,6 +23,21 @@ pub trait Storage: Send + Sync + Debug {
     /// [`io::ErrorKind::StorageFull`] without room for it, [`io::ErrorKind::AlreadyExists`], or what the system says.
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn StorageFile>>;
 
+    /// Makes a file of these bytes and syncs them; the name is not synced. If it fails, nothing is left behind that
+    /// takes up room.
+    ///
+    /// # Errors
+    /// As [`Storage::create`].
+    fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let file = self.create(name, bytes.len() as u64)?;
+        let written = file.write_at(0, bytes).and_then(|()| file.sync());
+        if written.is_err() {
+            // If it cannot be removed either, it is one that nobody asks for.
+            let _removed = self.remove(name);
+        }
+        written
+    }
+
     /// Opens a file to read and overwrite it.
     ///
     /// # Errors

@@ -128,6 +128,23 @@ impl Storage for FileStorage {
         Ok(Arc::new(OpenFile { file, size }))
     }
 
+    fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(name);
+        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path)?;
+        // In pieces: one large sync would hold up those of the log.
+        let mut pieces = bytes.chunks(FILL_BYTES).enumerate();
+        let written = pieces
+            .try_for_each(|(index, piece)| {
+                file.write_all_at(piece, (index * FILL_BYTES) as u64)?;
+                file.sync_data()
+            })
+            .and_then(|()| file.sync_all());
+        if written.is_err() {
+            let _removed = fs::remove_file(path);
+        }
+        written
+    }
+
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
         let size = file.metadata()?.len();
