@@ -5,14 +5,18 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cauce_engine::{DeliveryKind, Engine, Gauges, Outcome, Outputs, RecordBuf, SessionId, SessionInfo};
+use cauce_engine::{
+    DeliveryKind, Engine, Gauges, Outcome, Outputs, RecordBuf, SessionId, SessionInfo, Settings,
+};
 use cauce_log::{Log, MemoryLog};
 use tokio::io::DuplexStream;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::config::{Config, Limits};
+use crate::config::{ClockSource, Config, Limits};
+use crate::durable::log_gauges;
 use crate::outbox::{Outbox, Room};
+use crate::waiting::{self, Waiting};
 use crate::{session, timer};
 
 /// Bytes that an in-process pipe holds in each direction.
@@ -28,24 +32,33 @@ impl Broker {
     /// A broker that keeps everything in memory: what it holds is gone when it ends.
     #[must_use]
     pub fn in_memory(config: Config) -> Self {
-        Self::with_log(config, &(Arc::new(MemoryLog::new()) as Arc<dyn Log>), false)
+        Self::with_log(
+            Engine::new(config.settings),
+            config.limits,
+            config.clock,
+            Arc::new(MemoryLog::new()),
+            false,
+        )
     }
 
     /// The same over a memory log that the caller keeps a handle on, to hold replies back (for tests of what
     /// waits for what).
     #[must_use]
     pub fn with_memory_log(config: Config, log: Arc<MemoryLog>) -> Self {
-        Self::with_log(config, &(log as Arc<dyn Log>), true)
+        Self::with_log(engine(config.settings), config.limits, config.clock, log, true)
     }
 
-    fn with_log(config: Config, log: &Arc<dyn Log>, records: bool) -> Self {
-        let shared = Arc::new(Shared::new(config, Arc::clone(log), records));
-        let weak = Arc::downgrade(&shared);
-        log.listen(Box::new(move || {
-            if let Some(shared) = weak.upgrade() {
-                shared.wake_all();
-            }
-        }));
+    pub(crate) fn with_log(
+        engine: Engine,
+        limits: Limits,
+        clock: ClockSource,
+        log: Arc<dyn Log>,
+        records: bool,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(engine, limits, Clock::new(clock), log, records));
+        // Not the broker itself: the log's thread must not be the last to hold the log.
+        let waiting = Arc::clone(&shared.waiting);
+        shared.log.listen(Box::new(move |news| waiting.tell(news)));
         Self { shared }
     }
 
@@ -58,9 +71,15 @@ impl Broker {
     pub fn connect(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(PIPE_BYTES);
         let info = SessionInfo { address: "in-process".to_owned(), ..SessionInfo::default() };
-        timer::ensure(&self.shared);
+        self.ensure_tasks();
         tokio::spawn(session::run(Connected::new(&self.shared), server, info));
         client
+    }
+
+    /// Starts the broker's own tasks on the current runtime, unless they run.
+    pub(crate) fn ensure_tasks(&self) {
+        timer::ensure(&self.shared);
+        self.shared.releaser.ensure(&self.shared.waiting);
     }
 
     /// How many connections are open.
@@ -98,6 +117,9 @@ pub(crate) struct Shared {
     /// The engine's next deadline came nearer.
     pub(crate) deadline_moved: Arc<Notify>,
     pub(crate) timer: timer::Slot,
+    /// Connections whose replies wait for the log.
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) releaser: waiting::Slot,
 }
 
 /// One connection, counted for as long as this lives: from before its task runs for the first time, so that a
@@ -151,31 +173,32 @@ pub(crate) enum BatchEnd {
     Close,
 }
 
+/// An empty engine; a secret is made up if none is set.
+pub(crate) fn engine(mut settings: Settings) -> Engine {
+    if settings.secret == [0; 32] {
+        settings.secret = secret();
+    }
+    Engine::new(settings)
+}
+
 impl Shared {
-    fn new(mut config: Config, log: Arc<dyn Log>, records: bool) -> Self {
-        if config.settings.secret == [0; 32] {
-            config.settings.secret = secret();
-        }
+    fn new(engine: Engine, limits: Limits, clock: Clock, log: Arc<dyn Log>, records: bool) -> Self {
         let out = Outputs {
             records: if records { RecordBuf::default() } else { RecordBuf::disabled() },
             ..Outputs::default()
         };
-        let state = State {
-            engine: Engine::new(config.settings),
-            outboxes: HashMap::new(),
-            out,
-            last_session: 0,
-            armed_micros: u64::MAX,
-        };
+        let state = State { engine, outboxes: HashMap::new(), out, last_session: 0, armed_micros: u64::MAX };
         Self {
             state: Mutex::new(state),
             log,
-            clock: Clock::new(config.clock),
-            limits: config.limits,
+            clock,
+            limits,
             connections: AtomicUsize::new(0),
             traffic: Traffic::default(),
             deadline_moved: Arc::default(),
             timer: timer::Slot::default(),
+            waiting: Arc::default(),
+            releaser: waiting::Slot::default(),
         }
     }
 
@@ -253,11 +276,10 @@ impl Shared {
         next
     }
 
-    /// Lets every connection look at its queue again.
-    fn wake_all(&self) {
-        for outbox in self.lock().outboxes.values() {
-            outbox.wake();
-        }
+    /// Hands the log's state to the engine, for `INFO`.
+    pub(crate) fn measure_log(&self) {
+        let gauges = log_gauges(&*self.log);
+        self.lock().engine.set_log_gauges(gauges);
     }
 
     pub(crate) fn is_authenticated(&self, id: SessionId) -> bool {
@@ -311,6 +333,7 @@ impl Shared {
         gauges.memory_bytes = self.traffic.memory_bytes.load(Ordering::Relaxed);
         gauges.received_bytes = self.traffic.received_bytes.load(Ordering::Relaxed);
         gauges.sent_bytes = self.traffic.sent_bytes.load(Ordering::Relaxed);
+        gauges.log_full = !self.log.admits_writes();
         gauges.rejected_connections = self.traffic.rejected_connections.load(Ordering::Relaxed);
         gauges
     }

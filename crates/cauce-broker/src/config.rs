@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use cauce_engine::Settings;
+use cauce_log::SyncPolicy;
 
 /// How a broker behaves. Start from the default and change what matters.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// The semantics' settings.
@@ -14,6 +15,23 @@ pub struct Config {
     pub limits: Limits,
     /// Where the time comes from.
     pub clock: ClockSource,
+    /// When a record counts as safe, for a broker on a directory.
+    pub sync: SyncPolicy,
+    /// Bytes of a segment of the log, for a broker on a directory. See [`cauce_log::Options::segment_bytes`].
+    pub segment_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let log = cauce_log::Options::default();
+        Self {
+            settings: Settings::default(),
+            limits: Limits::default(),
+            clock: ClockSource::default(),
+            sync: log.policy,
+            segment_bytes: log.segment_bytes,
+        }
+    }
 }
 
 /// Where a broker's time comes from.
@@ -47,6 +65,8 @@ pub struct Limits {
     pub subscriber_output_bytes_soft: usize,
     /// How long a subscriber may stay over the soft limit.
     pub subscriber_slow_max: Duration,
+    /// Bytes that wait for the log to be written over which no more requests are run until it catches up.
+    pub log_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -60,6 +80,7 @@ impl Default for Limits {
             subscriber_output_bytes_max: 32 * MIB,
             subscriber_output_bytes_soft: 8 * MIB,
             subscriber_slow_max: Duration::from_secs(60),
+            log_bytes_max: 64 * 1024 * 1024,
         }
     }
 }

@@ -23,14 +23,19 @@
 mod broker;
 mod clock;
 mod config;
+mod durable;
 mod input;
 mod listen;
 mod outbox;
 mod session;
 mod timer;
+mod waiting;
 
 pub use broker::Broker;
 pub use cauce_engine::{Facts, Settings};
-pub use cauce_log::MemoryLog;
+pub use cauce_log::{
+    DirectoryError, Failure, FaultyStorage, MemoryLog, Outage, Recovery, SyncPolicy, TornTail,
+};
 pub use config::{ClockSource, Config, Limits};
+pub use durable::OpenError;
 pub use listen::{BindError, Listener};

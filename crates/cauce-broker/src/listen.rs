@@ -13,13 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::broker::{Broker, Connected, Shared};
-use crate::{session, timer};
+use crate::session;
 
 /// What a connection over the limit is told (Redis's text).
 const TOO_MANY_CONNECTIONS: &[u8] = b"-ERR max number of clients reached\r\n";
 /// How long to wait before accepting again when the system has no descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// How often the process's memory is measured.
+/// How often the process's memory and the log are measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
 
 /// A socket that is bound and not served yet.
@@ -120,7 +120,7 @@ impl Broker {
     /// Accepts and serves connections for as long as it is polled. Dropping the future closes the listener;
     /// the connections go on.
     pub async fn serve(&self, listener: Listener) {
-        timer::ensure(&self.shared);
+        self.ensure_tasks();
         let _measuring = AbortOnDrop(tokio::spawn(measure(Arc::downgrade(&self.shared))));
         loop {
             let accepted = match &listener.socket {
@@ -176,7 +176,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Keeps the figure up to date that `maxmemory` is compared with.
+/// Keeps the figures up to date that `maxmemory` is compared with and that `INFO` shows.
 async fn measure(shared: std::sync::Weak<Shared>) {
     let mut ticks = tokio::time::interval(MEASURE_EVERY);
     loop {
@@ -185,6 +185,7 @@ async fn measure(shared: std::sync::Weak<Shared>) {
         if let Some(bytes) = resident_bytes() {
             shared.traffic.memory_bytes.store(bytes, Ordering::Relaxed);
         }
+        shared.measure_log();
     }
 }
 

@@ -102,8 +102,8 @@ impl Outbox {
         Signals { unblocked: std::mem::take(&mut inner.unblocked), closed: inner.closed }
     }
 
-    /// Moves what may be sent into the empty buffer `into`; true if bytes are left that have to wait.
-    pub(crate) fn take(&self, into: &mut Vec<u8>, durable: u64) -> bool {
+    /// Moves what may be sent into the empty buffer `into`; returns the position that the rest has to wait for, if any.
+    pub(crate) fn take(&self, into: &mut Vec<u8>, durable: u64) -> Option<u64> {
         debug_assert!(into.is_empty(), "what was taken before is sent first");
         let mut inner = self.lock();
         while inner.gates.front().is_some_and(|gate| gate.after <= durable) {
@@ -117,7 +117,7 @@ impl Outbox {
             }
         }
         inner.taken += into.len() as u64;
-        !inner.bytes.is_empty()
+        inner.gates.front().map(|gate| gate.after)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::broker::{BatchEnd, Connected, Shared};
 use crate::input::Input;
 use crate::outbox::{Outbox, Room};
+use crate::waiting::Wait;
 
 /// Batches that one poll runs before it lets other connections have their turn.
 const BATCHES_PER_POLL: usize = 4;
@@ -41,6 +42,9 @@ struct Session<Io> {
     output: Vec<u8>,
     sent: usize,
     authenticated: bool,
+    /// The positions of the log that the next reply, and the next request, were last seen to wait for.
+    reply_waits_for: u64,
+    request_waits_for: u64,
     /// The last command waits for its reply.
     blocked: bool,
     /// No more requests are run; the connection ends when all is sent.
@@ -59,6 +63,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
             output: Vec::new(),
             sent: 0,
             authenticated: false,
+            reply_waits_for: 0,
+            request_waits_for: 0,
             blocked: false,
             closing: false,
         };
@@ -80,6 +86,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
                     return Poll::Pending;
                 }
                 return Pin::new(&mut self.io).poll_shutdown(cx);
+            }
+            if self.has_to_pause()? {
+                return Poll::Pending;
             }
             if !self.blocked && self.run_batch()? {
                 continue;
@@ -106,8 +115,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
                 let durable = self.shared.log.durable();
                 let held = self.outbox.take(&mut self.output, durable);
                 if self.output.is_empty() {
+                    if held.is_some_and(|position| !self.waits_for_reply(position)) {
+                        continue;
+                    }
                     ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-                    return Poll::Ready(Ok(!held));
+                    return Poll::Ready(Ok(held.is_none()));
                 }
             }
             let rest = self.output.get(self.sent..).unwrap_or_default();
@@ -118,6 +130,37 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
             self.shared.traffic.sent_bytes.fetch_add(written as u64, Ordering::Relaxed);
             self.sent += written;
         }
+    }
+
+    /// Makes sure that this task is woken when the log is safe up to `position`; false if it is by now.
+    fn waits_for_reply(&mut self, position: u64) -> bool {
+        // Added before, it is either still there or this task has been woken again.
+        if position == self.reply_waits_for {
+            return true;
+        }
+        match self.shared.waiting.add(position, &self.outbox) {
+            Wait::Over => return false,
+            Wait::Added => self.reply_waits_for = position,
+            // The reply is owed for ever: closing wakes this task to end it.
+            Wait::Never => self.outbox.close(),
+        }
+        true
+    }
+
+    /// Whether the log has to catch up with what was executed before more is. Woken when it has got further.
+    fn has_to_pause(&mut self) -> io::Result<bool> {
+        while self.shared.log.waiting_bytes() > self.shared.limits.log_bytes_max {
+            let position = self.shared.log.durable().saturating_add(1);
+            if position == self.request_waits_for {
+                return Ok(true);
+            }
+            match self.shared.waiting.add(position, &self.outbox) {
+                Wait::Over => {}
+                Wait::Added => self.request_waits_for = position,
+                Wait::Never => return Err(io::ErrorKind::ConnectionAborted.into()),
+            }
+        }
+        Ok(false)
     }
 
     fn reset_output(&mut self) {

@@ -24,7 +24,7 @@ enum Command {
     Bench(bench::BenchArgs),
 }
 
-/// Decides the exit code, here and nowhere else: 0 done, 1 failed, 2 wrong usage (clap's).
+/// Decides the exit code: 0 done, 1 failed, 2 wrong usage (clap's); and those that a command documents as its own.
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),

@@ -67,6 +67,10 @@ pub struct Facts {
     pub maxclients: usize,
     /// Directory of the data, or empty when it is kept in memory only.
     pub directory: String,
+    /// Whether there is a log on disk.
+    pub appendonly: bool,
+    /// When it is synced: `always`, `everysec` or `no`.
+    pub appendfsync: &'static str,
 }
 
 impl Default for Settings {
@@ -106,6 +110,8 @@ impl Default for Facts {
             bind: String::new(),
             maxclients: 10_000,
             directory: String::new(),
+            appendonly: false,
+            appendfsync: "always",
         }
     }
 }
@@ -130,8 +136,8 @@ const PARAMETERS: &[Parameter] = &[
             Ok(())
         },
     ),
-    fixed("appendfsync", |_| "always".to_owned()),
-    fixed("appendonly", |_| "no".to_owned()),
+    fixed("appendfsync", |s| s.facts.appendfsync.to_owned()),
+    fixed("appendonly", |s| if s.facts.appendonly { "yes" } else { "no" }.to_owned()),
     fixed("bind", |s| s.facts.bind.clone()),
     fixed("databases", |s| s.databases.to_string()),
     fixed("dir", |s| s.facts.directory.clone()),

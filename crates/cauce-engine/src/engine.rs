@@ -46,6 +46,28 @@ pub struct Gauges {
     pub sent_bytes: u64,
     /// Connections refused so far.
     pub rejected_connections: u64,
+    /// The log has no room: commands that write are refused.
+    pub log_full: bool,
+}
+
+/// What the broker knows of its log and `INFO persistence` shows.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct LogGauges {
+    /// Records appended so far.
+    pub appended: u64,
+    /// The last record that is known to be on disk.
+    pub synced: u64,
+    /// Bytes appended and not written yet.
+    pub waiting_bytes: u64,
+    /// Files that hold records.
+    pub segments: u64,
+    /// Bytes of all files.
+    pub disk_bytes: u64,
+    /// Syncs so far.
+    pub syncs: u64,
+    /// How long the last one took, in microseconds.
+    pub last_sync_micros: u64,
 }
 
 impl Engine {
@@ -161,6 +183,11 @@ impl Engine {
         self.core.scripts.watch.0 = Some(watch);
     }
 
+    /// Hands in what `INFO persistence` shows.
+    pub fn set_log_gauges(&mut self, gauges: LogGauges) {
+        self.core.log_gauges = gauges;
+    }
+
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -209,6 +236,7 @@ pub(crate) struct Core {
     pub(crate) table: CommandTable,
     pub(crate) position: Position,
     pub(crate) gauges: Gauges,
+    pub(crate) log_gauges: LogGauges,
     pub(crate) stats: Stats,
     pub(crate) scripts: Scripts,
     /// What SPOP and its like choose by.
@@ -238,6 +266,7 @@ impl Core {
             table,
             position: Position::default(),
             gauges: Gauges::default(),
+            log_gauges: LogGauges::default(),
             stats: Stats::default(),
             scripts: Scripts::default(),
             random: Random::new(seed),

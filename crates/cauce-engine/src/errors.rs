@@ -65,6 +65,9 @@ pub(crate) const WATCH_INSIDE_MULTI: Error = Error::fixed("ERR WATCH inside MULT
 pub(crate) const NOT_IN_TRANSACTION: Error = Error::fixed("ERR Command not allowed inside a transaction");
 pub(crate) const EXEC_ABORTED: Error =
     Error::fixed("EXECABORT Transaction discarded because of previous errors.");
+/// The log has no room for more; Redis says so of its own.
+pub(crate) const LOG_FULL: Error =
+    Error::fixed("MISCONF Errors writing to the AOF file: No space left on device");
 pub(crate) const OUT_OF_MEMORY: Error =
     Error::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 pub(crate) const TOO_MANY_BLOCKED: Error = Error::fixed(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cauce_resp::Protocol;
 
 use crate::blocking::Blocked;
-use crate::command::CommandSpec;
+use crate::command::{CommandSpec, Flags};
 use crate::pubsub::ChannelKind;
 use crate::time::Timestamp;
 use crate::users::User;
@@ -132,6 +132,13 @@ impl Session {
             no_evict: false,
             no_touch: false,
         }
+    }
+
+    /// Whether a command, or what it executes of this session's transaction, is one that writes.
+    pub(crate) fn would_write(&self, spec: &CommandSpec) -> bool {
+        let queued = self.transaction.as_ref().filter(|_| spec.name == "exec");
+        let writes = |spec: &CommandSpec| spec.flags.has(Flags::WRITE);
+        writes(spec) || queued.is_some_and(|queue| queue.commands.iter().any(|queued| writes(queued.spec)))
     }
 
     /// Subscriptions of all kinds.

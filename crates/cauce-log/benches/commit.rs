@@ -127,7 +127,7 @@ fn main() {
     let place = tempfile::tempdir_in(base).expect("the directory can be written to");
     let told = Arc::new((Mutex::new(()), Condvar::new()));
     let thread = LogThread { log: log(&place.path().join("thread"), Threads::Own), told: Arc::clone(&told) };
-    thread.log.listen(Box::new(move || {
+    thread.log.listen(Box::new(move |_| {
         drop(told.0.lock());
         told.1.notify_all();
     }));

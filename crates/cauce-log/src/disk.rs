@@ -18,7 +18,7 @@ use std::time::Instant;
 use crate::batch::Batch;
 use crate::recovery::{self, OpenError, Recovery};
 use crate::storage::Storage;
-use crate::{Log, LogListener, LogState};
+use crate::{Log, LogListener, LogNews, LogState};
 use keeper::Keeper;
 pub(crate) use segment::{SPARE_PREFIX, Segment, segment_number};
 use writer::Writer;
@@ -213,6 +213,10 @@ impl Log for DiskLog {
         self.core.failure.get().cloned()
     }
 
+    fn waiting_bytes(&self) -> u64 {
+        self.core.waiting_bytes()
+    }
+
     fn state(&self) -> LogState {
         self.core.state()
     }
@@ -249,7 +253,8 @@ struct Core {
     synced: AtomicU64,
     admits: AtomicBool,
     failure: OnceLock<Failure>,
-    /// Bytes of the batch that is being written.
+    /// Bytes of the batch that is being filled, and of the one that is being written.
+    pending_bytes: AtomicU64,
     writing_bytes: AtomicU64,
     syncs: AtomicU64,
     last_sync_micros: AtomicU64,
@@ -296,6 +301,7 @@ impl Core {
             synced: AtomicU64::new(last),
             admits: AtomicBool::new(true),
             failure: OnceLock::new(),
+            pending_bytes: AtomicU64::new(0),
             writing_bytes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             last_sync_micros: AtomicU64::new(0),
@@ -310,6 +316,7 @@ impl Core {
         let before = pending.batch.records();
         fill(&mut pending.batch);
         pending.appended += pending.batch.records() - before;
+        self.pending_bytes.store(pending.batch.waiting_bytes() as u64, Ordering::Relaxed);
         if std::mem::take(&mut pending.asleep) {
             drop(pending);
             self.writer_wanted.notify_one();
@@ -326,6 +333,7 @@ impl Core {
             writer.batch.clear();
             let mut pending = lock(&self.pending);
             std::mem::swap(&mut pending.batch, &mut writer.batch);
+            self.pending_bytes.store(0, Ordering::Relaxed);
             self.writing_bytes.store(writer.batch.waiting_bytes() as u64, Ordering::Relaxed);
         }
         if writer.batch.waiting_bytes() == 0 {
@@ -426,7 +434,7 @@ impl Core {
 
     fn tell(&self) {
         if let Some(listener) = &*lock(&self.listener) {
-            listener();
+            listener(LogNews { durable: self.durable(), failed: self.has_failed() });
         }
     }
 
@@ -457,17 +465,18 @@ impl Core {
         }
     }
 
+    fn waiting_bytes(&self) -> u64 {
+        self.pending_bytes.load(Ordering::Relaxed) + self.writing_bytes.load(Ordering::Relaxed)
+    }
+
     fn state(&self) -> LogState {
         let (segments, disk_bytes) = lock(&self.keeper).extent();
-        let (appended, waiting) = {
-            let pending = lock(&self.pending);
-            (pending.appended, pending.batch.waiting_bytes() as u64)
-        };
+        let appended = lock(&self.pending).appended;
         LogState {
             policy: Some(self.options.policy),
             appended,
             synced: self.synced(),
-            waiting_bytes: waiting + self.writing_bytes.load(Ordering::Relaxed),
+            waiting_bytes: self.waiting_bytes(),
             segments,
             disk_bytes,
             syncs: self.syncs.load(Ordering::Relaxed),

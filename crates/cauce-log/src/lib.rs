@@ -46,9 +46,19 @@ pub use memory::MemoryLog;
 pub use recovery::{Damage, OpenError, Recovery, TornTail};
 pub use storage::{DirectoryError, FaultyStorage, FileStorage, MemoryStorage, Outage, Storage, StorageFile};
 
-/// Called whenever [`Log::durable`] has grown, or [`Log::failure`] or [`Log::admits_writes`] has changed. Must not
-/// call back into the log beyond asking for its state.
-pub type LogListener = Box<dyn Fn() + Send + Sync>;
+/// Called whenever one of the news has changed. Runs on whichever thread changed it, so it must be short, must not call
+/// back into the log, and must not own anything that keeps the log alive.
+pub type LogListener = Box<dyn Fn(LogNews) + Send + Sync>;
+
+/// What a [`LogListener`] is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogNews {
+    /// See [`Log::durable`].
+    pub durable: u64,
+    /// [`Log::failure`] says why: nothing becomes safe any more.
+    pub failed: bool,
+}
 
 /// A sequence of records, numbered from 1 in the order in which they were appended.
 pub trait Log: Send + Sync + std::fmt::Debug {
@@ -75,6 +85,11 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// that: what the disk holds is known only after it was opened again.
     fn failure(&self) -> Option<Failure> {
         None
+    }
+
+    /// Bytes that were appended and not written yet. Whoever appends should stop at some number of them.
+    fn waiting_bytes(&self) -> u64 {
+        0
     }
 
     /// What the log is doing.

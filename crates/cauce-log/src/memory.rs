@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Batch, Log, LogListener, LogState};
+use crate::{Batch, Log, LogListener, LogNews, LogState};
 
 /// A log in memory. It counts records and drops them.
 ///
@@ -36,7 +36,7 @@ impl MemoryLog {
         self.released.fetch_max(position, Ordering::SeqCst);
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(listener) = &*listener {
-            listener();
+            listener(LogNews { durable: self.durable(), failed: false });
         }
     }
 
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(log.durable(), 2);
         let heard = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&heard);
-        log.listen(Box::new(move || {
+        log.listen(Box::new(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         }));
         log.release(3);

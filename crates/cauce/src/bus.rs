@@ -42,7 +42,14 @@ impl Bus {
     /// # Errors
     /// If the URL names no broker, nobody answers there, or the broker refuses.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
-        let endpoint = Endpoint::parse(url)?;
+        let endpoint = if url.starts_with("file:") {
+            // What the directory holds is read first.
+            let url = url.to_owned();
+            let opened = tokio::task::spawn_blocking(move || Endpoint::parse(&url)).await;
+            opened.map_err(|error| ConnectError::Directory { problem: error.to_string() })??
+        } else {
+            Endpoint::parse(url)?
+        };
         let link = Link::open(endpoint).await?;
         let queues = crate::queue::Shared::new(&link).into();
         Ok(Self { link, source: program().into(), queues })

@@ -11,7 +11,7 @@ use crate::event::EncodeError;
 pub enum ConnectError {
     /// The scheme is not one that Cauce knows.
     #[error(
-        "`{scheme}` is not a scheme that Cauce knows: use redis://HOST:PORT, rediss://HOST:PORT (TLS), unix:PATH, or memory: for a broker inside this process"
+        "`{scheme}` is not a scheme that Cauce knows: use redis://HOST:PORT, rediss://HOST:PORT (TLS), unix:PATH, or file:DIRECTORY or memory: for a broker inside this process"
     )]
     Scheme {
         /// What stands before the colon.
@@ -25,9 +25,12 @@ pub enum ConnectError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// `file:` URLs name a broker that keeps its data in a directory.
-    #[error("durable storage is not in this version yet; use memory:")]
-    NotDurableYet,
+    /// The broker of a `file:` URL can't be opened.
+    #[error("no broker can be opened: {problem}")]
+    Directory {
+        /// What is wrong, with the directory's name and what to do.
+        problem: String,
+    },
     /// The crate was built without the feature `embedded`.
     #[error(
         "this program was built without the embedded broker: enable the feature `embedded` of the crate `cauce`, or use a redis:// URL"

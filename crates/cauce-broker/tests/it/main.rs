@@ -1,11 +1,13 @@
 //! The broker through its connections.
 //!
 //! - `support`: a pipe that compares what it reads
+//! - `durable`: on a disk, also one that fails
 //! - `held`: nothing leaves before the log position it waits for, and order is kept
 //! - `limits`: what a connection may cost
 //! - `listeners`: TCP and Unix sockets
 //! - `sessions`: pipelining, blocking, leaving
 
+mod durable;
 mod held;
 mod limits;
 mod listeners;

@@ -72,13 +72,18 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Client<Io> {
 
     /// Reads one line, without its end.
     pub(crate) async fn read_line(&mut self) -> String {
+        self.try_read_line().await.expect("connected")
+    }
+
+    /// Reads one line, without its end; nothing if the connection ends.
+    pub(crate) async fn try_read_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let byte = tokio::time::timeout(PATIENCE, self.io.read_u8()).await;
-            line.push(byte.expect("in time").expect("connected"));
+            line.push(byte.expect("in time").ok()?);
         }
         line.truncate(line.len() - 2);
-        String::from_utf8_lossy(&line).into_owned()
+        Some(String::from_utf8_lossy(&line).into_owned())
     }
 
     /// Lets everything run that can, and asserts that nothing came.

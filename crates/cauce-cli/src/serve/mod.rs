@@ -3,16 +3,22 @@
 mod http;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use cauce_broker::{Broker, ClockSource, Config, Listener};
+use cauce_broker::{Broker, ClockSource, Config, Listener, SyncPolicy};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::http::{Http, HttpArgs};
 
+/// Exit code when the disk has refused a write or a sync of records (`EX_IOERR` of sysexits).
+const LOG_FAILED: u8 = 74;
+
 /// Holds a broker that speaks Redis's protocol.
+///
+/// Exit codes: 0 stopped by a signal, 1 could not start, 2 wrong usage, 74 the disk refused a write or a sync: no reply was
+/// sent that it would have made untrue, and the next start shows what the disk has.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// Directory of the data; made if it is missing.
@@ -55,6 +61,14 @@ enum Sync {
 }
 
 impl Sync {
+    fn policy(self) -> SyncPolicy {
+        match self {
+            Self::Always => SyncPolicy::Always,
+            Self::Everysec => SyncPolicy::EverySecond,
+            Self::Off => SyncPolicy::Off,
+        }
+    }
+
     /// As the flag is written.
     fn name(self) -> &'static str {
         match self {
@@ -67,9 +81,6 @@ impl Sync {
 
 /// Runs the command; what it returns is the process's exit code.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    if !args.memory {
-        bail!("durable storage is not in this version yet; use --memory");
-    }
     let runtime = match args.io_threads {
         0 => bail!("--io-threads must be at least 1"),
         1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
@@ -98,12 +109,15 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     facts.run_id = format!("{:016x}{:016x}{:08x}", random_seed(), random_seed(), std::process::id());
     facts.unix_socket = args.unix_socket.map(|path| path.display().to_string()).unwrap_or_default();
 
-    let broker = Broker::in_memory(config);
-    println!(
-        "cauce {}: serving on {address}, in memory: --sync {} has nothing to sync",
-        env!("CARGO_PKG_VERSION"),
-        args.sync.name()
-    );
+    config.sync = args.sync.policy();
+    let (broker, keeping) = if args.memory {
+        let keeping = format!("in memory: --sync {} has nothing to sync", args.sync.name());
+        (Broker::in_memory(config), keeping)
+    } else {
+        let broker = open(&args.dir, config)?;
+        (broker, format!("data in {}, --sync {}", args.dir.display(), args.sync.name()))
+    };
+    println!("cauce {}: serving on {address}, {keeping}", env!("CARGO_PKG_VERSION"));
     if let Some(http) = &http {
         println!("cauce: HTTP API on http://{0}, described at http://{0}/v1/openapi.json", http.address());
     }
@@ -113,12 +127,28 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
         () = async { match unix { Some(unix) => broker.serve(unix).await, None => std::future::pending().await } } => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        failure = broker.failed() => {
+            eprintln!("cauce: {failure}");
+            return Ok(ExitCode::from(LOG_FAILED));
+        }
     }
     if let Some(http) = http {
         http.stop().await?;
     }
     println!("cauce: stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the broker of a directory, and says what was found there.
+fn open(directory: &Path, config: Config) -> anyhow::Result<Broker> {
+    let (broker, recovery) = Broker::open(directory, config)?;
+    if let Some(torn) = &recovery.torn {
+        eprintln!("cauce: {torn}; it was never confirmed to anyone");
+    }
+    if recovery.replayed > 0 {
+        println!("cauce: {} records read from {}", recovery.replayed, directory.display());
+    }
+    Ok(broker)
 }
 
 /// Each connection takes a descriptor, and the usual soft limit of 1024 is far below the broker's own limit of

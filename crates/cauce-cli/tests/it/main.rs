@@ -4,6 +4,7 @@
 
 mod bench;
 mod demo;
+mod durable;
 mod hostile;
 mod http;
 mod serve;

@@ -78,14 +78,6 @@ fn it_stops_on_sigterm() {
 }
 
 #[test]
-fn durable_storage_is_refused_until_it_is_there() {
-    let (code, message) = refused(&["--dir", "somewhere"]);
-    assert_eq!(code, Some(1));
-    assert_eq!(message, "cauce: durable storage is not in this version yet; use --memory\n");
-    assert_eq!(refused(&[]), (code, message));
-}
-
-#[test]
 fn a_taken_port_is_named() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -224,8 +224,23 @@ fn info_memory(core: &Core, _now: Timestamp, out: &mut String) -> std::fmt::Resu
     write!(out, "maxmemory:{}\r\nmaxmemory_policy:noeviction\r\n", core.settings.maxmemory)
 }
 
-fn info_persistence(_core: &Core, _now: Timestamp, out: &mut String) -> std::fmt::Result {
-    write!(out, "# Persistence\r\nloading:0\r\naof_enabled:0\r\nrdb_bgsave_in_progress:0\r\n")
+/// Redis's fields for its append-only file, as far as the log has something like it, and the log's own.
+fn info_persistence(core: &Core, _now: Timestamp, out: &mut String) -> std::fmt::Result {
+    let (facts, log) = (&core.settings.facts, core.log_gauges);
+    let status = if core.gauges.log_full { "err" } else { "ok" };
+    write!(
+        out,
+        "# Persistence\r\nloading:0\r\nrdb_changes_since_last_save:0\r\nrdb_bgsave_in_progress:0\r\n"
+    )?;
+    write!(out, "aof_enabled:{}\r\naof_rewrite_in_progress:0\r\n", u8::from(facts.appendonly))?;
+    write!(out, "aof_last_write_status:{status}\r\n")?;
+    if facts.appendonly {
+        write!(out, "aof_current_size:{}\r\naof_buffer_length:{}\r\n", log.disk_bytes, log.waiting_bytes)?;
+        write!(out, "cauce_log_records:{}\r\ncauce_log_synced:{}\r\n", log.appended, log.synced)?;
+        write!(out, "cauce_log_segments:{}\r\ncauce_log_syncs:{}\r\n", log.segments, log.syncs)?;
+        write!(out, "cauce_log_last_sync_usec:{}\r\n", log.last_sync_micros)?;
+    }
+    Ok(())
 }
 
 fn info_stats(core: &Core, _now: Timestamp, out: &mut String) -> std::fmt::Result {

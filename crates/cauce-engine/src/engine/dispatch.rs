@@ -80,6 +80,7 @@ impl Core {
     fn admit(&mut self, now: Timestamp, by: SessionId, args: &[&[u8]]) -> Result<Admitted, Error> {
         let spec = self.resolve(args)?;
         let memory_full = self.memory_is_full();
+        let log_full = self.gauges.log_full;
         let queue_max = self.settings.transaction_commands_max;
         let session = self.session_mut(by);
         session.active_at = now;
@@ -95,6 +96,9 @@ impl Core {
         let session = self.session_mut(by);
         if memory_full && spec.flags.has(Flags::DENYOOM) {
             return Err(errors::OUT_OF_MEMORY);
+        }
+        if log_full && session.would_write(spec) {
+            return Err(errors::LOG_FULL);
         }
         if session.is_subscriber_only() && !spec.flags.has(Flags::SUBSCRIBER) {
             return Err(errors::subscriber_only(spec.name));

@@ -142,6 +142,9 @@ impl Bridge {
         if !may_grow && spec.flags.has(Flags::DENYOOM) && self.core.memory_is_full() {
             return Err(errors::OUT_OF_MEMORY);
         }
+        if !self.wrote && spec.flags.has(Flags::WRITE) && self.core.gauges.log_full {
+            return Err(errors::LOG_FULL);
+        }
         Ok(spec)
     }
 

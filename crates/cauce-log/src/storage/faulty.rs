@@ -119,6 +119,12 @@ impl FaultyStorage {
         self.lock().off = true;
     }
 
+    /// Whether the power is off.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.lock().off
+    }
+
     /// Lets calls work again; nothing was lost, as when only the process has ended.
     pub fn switch_on(&self) {
         let mut disk = self.lock();

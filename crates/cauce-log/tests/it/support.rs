@@ -63,7 +63,7 @@ pub(crate) fn append(log: &DiskLog, records: &[&[u8]]) {
 pub(crate) fn wait_until(log: &DiskLog, what: &str, condition: impl Fn() -> bool) {
     let told = Arc::new((Mutex::new(()), Condvar::new()));
     let teller = Arc::clone(&told);
-    log.listen(Box::new(move || {
+    log.listen(Box::new(move |_| {
         let _held = teller.0.lock().expect("no test panics with it");
         teller.1.notify_all();
     }));

@@ -26,6 +26,8 @@ pub(crate) enum Place {
     Unix(PathBuf),
     /// Inside the process; a name makes it shared.
     Memory(Option<String>),
+    /// Inside the process, with its data in this directory.
+    Directory(PathBuf),
 }
 
 impl Address {
@@ -43,7 +45,14 @@ impl Address {
                 let name = rest.trim_start_matches("//");
                 Ok(Self::anonymous(Place::Memory((!name.is_empty()).then(|| name.to_owned()))))
             }
-            "file" => Err(ConnectError::NotDurableYet),
+            "file" => {
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                if path.is_empty() {
+                    let problem = "the directory is missing";
+                    return Err(ConnectError::Url { url: url.to_owned(), problem });
+                }
+                Ok(Self::anonymous(Place::Directory(PathBuf::from(path))))
+            }
             _ => Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
         }
     }
@@ -111,9 +120,10 @@ impl fmt::Display for Address {
             }
             Place::Unix(path) => write!(f, "unix:{}", path.display())?,
             Place::Memory(name) => write!(f, "memory:{}", name.as_deref().unwrap_or_default())?,
+            Place::Directory(path) => write!(f, "file:{}", path.display())?,
         }
         match (self.database, &self.place) {
-            (0, _) | (_, Place::Memory(_)) => Ok(()),
+            (0, _) | (_, Place::Memory(_) | Place::Directory(_)) => Ok(()),
             (database, Place::Unix(_)) => write!(f, "?db={database}"),
             (database, Place::Tcp { .. }) => write!(f, "/{database}"),
         }
@@ -182,6 +192,8 @@ mod tests {
         check("unix:///run/redis.sock?db=2&pass=x", "unix:/run/redis.sock?db=2", None, Some("x"));
         check("memory:", "memory:", None, None);
         check("memory:shop", "memory:shop", None, None);
+        check("file:./data", "file:./data", None, None);
+        check("file:///var/lib/shop", "file:/var/lib/shop", None, None);
     }
 
     #[test]
@@ -198,6 +210,6 @@ mod tests {
         check("redis://:secret@host/none", "the database after the slash is not a number");
         check("redis://", "the host is missing");
         check("unix:", "the path of the socket is missing");
-        check("file:./data", "durable storage is not in this version yet; use memory:");
+        check("file:", "the directory is missing");
     }
 }

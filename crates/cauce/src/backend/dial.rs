@@ -26,14 +26,18 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// May take a while, and waits for the disk, where the place is a directory.
+    ///
     /// # Errors
-    /// If this build has no way to such a place.
+    /// If this build has no way to such a place, or the broker there cannot be opened.
     pub(super) fn of(address: &Address) -> Result<Self, ConnectError> {
         match &address.place {
             #[cfg(feature = "embedded")]
             Place::Memory(name) => Ok(Self::Embedded(super::embedded::Embedded::named(name.as_deref()))),
+            #[cfg(feature = "embedded")]
+            Place::Directory(path) => Ok(Self::Embedded(super::embedded::Embedded::in_directory(path)?)),
             #[cfg(not(feature = "embedded"))]
-            Place::Memory(_) => Err(ConnectError::NotEmbedded),
+            Place::Memory(_) | Place::Directory(_) => Err(ConnectError::NotEmbedded),
             place => Ok(Self::Network(place.clone())),
         }
     }
@@ -55,7 +59,7 @@ impl Source {
             Self::Network(Place::Unix(_)) => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
             }
-            Self::Network(Place::Memory(_)) => {
+            Self::Network(Place::Memory(_) | Place::Directory(_)) => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "not a network address"))
             }
             #[cfg(feature = "embedded")]

@@ -6,6 +6,7 @@ mod channels;
 mod choosing;
 mod dead_letters;
 mod failures;
+mod files;
 mod foreign;
 mod inspection;
 mod leases;

@@ -75,8 +75,6 @@ async fn an_unreachable_server_is_named_with_what_to_check() {
 async fn a_wrong_scheme_is_answered_with_the_right_ones() {
     let error = Bus::connect("amqp://localhost").await.unwrap_err().to_string();
     assert!(error.starts_with("`amqp` is not a scheme that Cauce knows: use redis://HOST:PORT"), "{error}");
-    let error = Bus::connect("file:./data").await.unwrap_err().to_string();
-    assert_eq!(error, "durable storage is not in this version yet; use memory:");
 }
 
 #[tokio::test]

@@ -1,0 +1,104 @@
+//! A broker whose log is on disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cauce_engine::{LogGauges, ReplayError};
+use cauce_log::{DirectoryError, DiskLog, Failure, FileStorage, Log, Options, Recovery, Storage, SyncPolicy};
+
+use crate::broker::{Broker, engine};
+use crate::config::Config;
+
+/// A directory that no broker can be opened on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory cannot be held.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The log in it cannot be read.
+    #[error("the log in {}: {source}", directory.display())]
+    Log {
+        /// The directory.
+        directory: PathBuf,
+        /// What is wrong with it.
+        source: cauce_log::OpenError<ReplayError>,
+    },
+}
+
+impl Broker {
+    /// Opens a broker on a directory, which is made if it is missing: what an earlier one kept there is there again
+    /// when this returns. One broker holds a directory at a time, over all processes.
+    ///
+    /// With [`SyncPolicy::Always`], the default of [`Config::sync`], nothing is answered or shown to anyone before its
+    /// records are synced. Reading the log takes a while; call this where blocking is allowed.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(directory: &Path, config: Config) -> Result<(Self, Recovery), OpenError> {
+        let storage = Arc::new(FileStorage::open(directory)?);
+        let mut config = config;
+        let facts = &mut config.settings.facts;
+        facts.directory =
+            directory.canonicalize().unwrap_or_else(|_| directory.to_owned()).display().to_string();
+        Self::open_storage(storage, config)
+            .map_err(|source| OpenError::Log { directory: directory.to_owned(), source })
+    }
+
+    /// The same on any storage, for tests of what a disk may do.
+    ///
+    /// # Errors
+    /// What is wrong with the log.
+    pub fn open_storage(
+        storage: Arc<dyn Storage>,
+        mut config: Config,
+    ) -> Result<(Self, Recovery), cauce_log::OpenError<ReplayError>> {
+        config.settings.facts.appendonly = true;
+        config.settings.facts.appendfsync = match config.sync {
+            SyncPolicy::EverySecond => "everysec",
+            SyncPolicy::Off => "no",
+            _ => "always",
+        };
+        let mut options = Options::default();
+        options.policy = config.sync;
+        options.segment_bytes = config.segment_bytes;
+        let mut engine = engine(config.settings);
+        let (log, recovery) = DiskLog::open(storage, options, |_, record| engine.replay(record))?;
+        assert_eq!(engine.position().0, recovery.last, "positions are the numbers of records");
+        Ok((Self::with_log(engine, config.limits, config.clock, Arc::new(log), true), recovery))
+    }
+
+    /// Whether writes are refused because the disk has no room for the log. They are admitted again when it has.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.shared.log.admits_writes()
+    }
+
+    /// Ends when nothing can become durable any more: the disk has refused a write or a sync of records. Connections
+    /// that waited for it are closed by then, without a reply. What the disk holds is known only after a new start, so
+    /// the process should end.
+    ///
+    /// Never ends for a broker in memory. May be dropped at any time.
+    pub async fn failed(&self) -> Failure {
+        loop {
+            self.shared.waiting.failed().await;
+            if let Some(failure) = self.shared.log.failure() {
+                return failure;
+            }
+        }
+    }
+}
+
+/// The log's state as `INFO` shows it.
+pub(crate) fn log_gauges(log: &dyn Log) -> LogGauges {
+    let state = log.state();
+    let mut gauges = LogGauges::default();
+    gauges.appended = state.appended;
+    gauges.synced = state.synced;
+    gauges.waiting_bytes = state.waiting_bytes;
+    gauges.segments = state.segments;
+    gauges.disk_bytes = state.disk_bytes;
+    gauges.syncs = state.syncs;
+    gauges.last_sync_micros = state.last_sync_micros;
+    gauges
+}

@@ -1,0 +1,352 @@
+//! `cauce serve --dir`: what was acknowledged outlives `kill -9`; the disk that is full, busy or held by another.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cauce_testkit::wire::{Address, Connection, Value};
+
+/// A running `cauce serve --dir`; killed when dropped.
+struct Server {
+    process: Child,
+    address: Address,
+    /// Of the server itself, whatever it runs under.
+    pid: String,
+}
+
+impl Server {
+    fn start(directory: &Path, arguments: &[&str]) -> Self {
+        Self::under(&[], directory, arguments)
+    }
+
+    /// Starts it as the child of another program.
+    fn under(outer: &[&str], directory: &Path, arguments: &[&str]) -> Self {
+        let words: Vec<&str> = outer.iter().copied().chain([env!("CARGO_BIN_EXE_cauce")]).collect();
+        let mut process = Command::new(words[0])
+            .args(&words[1..])
+            .args(["serve", "--port", "0", "--dir"])
+            .arg(directory)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(process.stdout.as_mut().unwrap());
+        while !line.contains("serving on ") {
+            line.clear();
+            assert!(output.read_line(&mut line).unwrap() > 0, "it ended: {:?}", process.wait_with_output());
+        }
+        let address = line.split_once("serving on ").unwrap().1.split_once(',').unwrap().0;
+        let address = Address::Tcp(address.parse().unwrap());
+        let mut server = Self { process, address, pid: String::new() };
+        let info = server.ask("INFO server").text().unwrap();
+        info.split_once("process_id:").unwrap().1.split('\r').next().unwrap().clone_into(&mut server.pid);
+        server
+    }
+
+    /// `kill -9`, and waits for the end.
+    fn kill(&mut self) {
+        let _ = Command::new("kill").args(["-9", &self.pid]).stderr(Stdio::null()).status();
+        let _ = self.process.wait();
+    }
+
+    fn connect(&self) -> Connection {
+        Connection::open(&self.address).unwrap()
+    }
+
+    fn ask(&self, command: &str) -> Value {
+        let words: Vec<&str> = command.split(' ').collect();
+        self.connect().call(&words).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.pid.is_empty() {
+            let _ = self.process.kill();
+        }
+        self.kill();
+    }
+}
+
+/// What an outsider knows to be acknowledged.
+#[derive(Default)]
+struct Ledger {
+    added: BTreeSet<String>,
+    shown: BTreeSet<String>,
+    acknowledged: BTreeSet<String>,
+    counter: i64,
+}
+
+/// Adds, reads through a group, acknowledges and counts, all at once, until the server is gone.
+fn load(server: &Server, ledger: &Mutex<Ledger>, stop: &AtomicBool, kill: impl FnOnce()) {
+    let on = || !stop.load(Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        for writer in 0..3 {
+            scope.spawn(move || {
+                let mut connection = server.connect();
+                while on() {
+                    // Pipelined, so that replies wait for several syncs at a time.
+                    let sent = (0..8)
+                        .all(|_| connection.send(&["XADD", "s", "*", "by", &writer.to_string()]).is_ok());
+                    for _ in 0..8 * usize::from(sent) {
+                        let Ok(reply) = connection.receive() else { return };
+                        ledger.lock().unwrap().added.insert(reply.text().unwrap());
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut connection = server.connect();
+            while on() {
+                let read =
+                    ["XREADGROUP", "GROUP", "g", "c", "COUNT", "5", "BLOCK", "50", "STREAMS", "s", ">"];
+                let Ok(reply) = connection.call(&read) else { return };
+                for id in ids(&reply) {
+                    ledger.lock().unwrap().shown.insert(id.clone());
+                    let Ok(reply) = connection.call(&["XACK", "s", "g", &id]) else { return };
+                    assert_eq!(reply, Value::Integer(1));
+                    ledger.lock().unwrap().acknowledged.insert(id);
+                }
+            }
+        });
+        scope.spawn(|| {
+            let mut connection = server.connect();
+            while on() {
+                let Ok(reply) = connection.call(&["INCR", "counter"]) else { return };
+                ledger.lock().unwrap().counter = reply.integer().unwrap();
+            }
+        });
+        kill();
+    });
+}
+
+/// The ids in the reply of XREADGROUP on one stream.
+fn ids(reply: &Value) -> Vec<String> {
+    let entries = reply.elements().and_then(|streams| streams.first()?.elements()?.get(1)?.elements());
+    entries.unwrap_or_default().iter().map(|entry| entry.elements().unwrap()[0].text().unwrap()).collect()
+}
+
+fn range(server: &Server) -> BTreeSet<String> {
+    let reply = server.ask("XRANGE s - +");
+    reply.elements().unwrap().iter().map(|entry| entry.elements().unwrap()[0].text().unwrap()).collect()
+}
+
+fn survives_kills(arguments: &[&str], rounds: u64) {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Mutex::new(Ledger::default());
+    for round in 0..=rounds {
+        let mut server = Server::start(directory.path(), arguments);
+        {
+            let ledger = ledger.lock().unwrap();
+            let kept = range(&server);
+            assert!(ledger.added.is_subset(&kept), "round {round}: acknowledged entries are gone");
+            assert!(ledger.shown.is_subset(&kept), "round {round}: entries that were shown are gone");
+            let pending = server.ask("XPENDING s g - + 1000000");
+            let pending: BTreeSet<String> = pending
+                .elements()
+                .unwrap_or_default()
+                .iter()
+                .map(|entry| entry.elements().unwrap()[0].text().unwrap())
+                .collect();
+            assert!(
+                ledger.acknowledged.is_disjoint(&pending),
+                "round {round}: acknowledged entries are pending"
+            );
+            let counter = server.ask("GET counter").text().map_or(0, |text| text.parse().unwrap());
+            assert!(counter >= ledger.counter, "round {round}: {counter} after {}", ledger.counter);
+        }
+        if round == rounds {
+            break;
+        }
+        // The first round makes it.
+        server.ask("XGROUP CREATE s g 0 MKSTREAM");
+        let stop = AtomicBool::new(false);
+        let pid = server.pid.clone();
+        load(&server, &ledger, &stop, || {
+            let enough = 40 + 90 * usize::try_from(round).unwrap();
+            while ledger.lock().unwrap().added.len() < enough {
+                std::thread::yield_now();
+            }
+            assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+            stop.store(true, Ordering::SeqCst);
+        });
+        server.kill();
+    }
+    let ledger = ledger.lock().unwrap();
+    assert!(!ledger.acknowledged.is_empty() && ledger.counter > 0, "every kind of work was done");
+}
+
+/// `CAUCE_KILLS=200` for more of them.
+fn kills() -> u64 {
+    std::env::var("CAUCE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4)
+}
+
+#[test]
+fn what_was_acknowledged_outlives_kill_9() {
+    survives_kills(&[], kills());
+}
+
+#[test]
+fn without_syncs_too() {
+    survives_kills(&["--sync", "everysec"], kills() / 2);
+    survives_kills(&["--sync", "off"], kills() / 2);
+}
+
+#[test]
+fn a_directory_is_held_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let second = Command::new(env!("CARGO_BIN_EXE_cauce"))
+        .args(["serve", "--port", "0", "--dir"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let message = String::from_utf8(second.stderr).unwrap();
+    let expected = format!("is held by another process (number {}); stop that one", server.pid);
+    assert!(message.contains(&expected), "{message}");
+}
+
+#[test]
+fn damage_is_refused_with_file_and_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    for number in 0..3 {
+        server.ask(&format!("SET k {number}"));
+    }
+    drop(server);
+    let path = directory.path().join("log-000000000001");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096 + 41] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let refused = Command::new(env!("CARGO_BIN_EXE_cauce"))
+        .args(["serve", "--port", "0", "--dir"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        message.contains("log-000000000001 is damaged at byte 4096, where record 1 should be"),
+        "{message}"
+    );
+}
+
+/// On a file system of 24 MB, where one can be mounted: the log fills it, writes are refused, reads go on, and what was
+/// acknowledged is there after a restart with more room.
+#[test]
+fn a_real_disk_that_is_full() {
+    let place = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(place.path()) else {
+        println!("no file system can be mounted here; cauce-broker's tests fill a simulated disk");
+        return;
+    };
+    let directory = place.path().join("data");
+    let server = Server::start(&directory, &[]);
+    let mut connection = server.connect();
+    let value = "x".repeat(64 * 1024);
+    let mut written = 0;
+    let refusal = loop {
+        let reply = connection.call(&["XADD", "s", "*", "f", &value]).unwrap();
+        if reply.is_error() {
+            break reply;
+        }
+        written += 1;
+    };
+    assert_eq!(
+        refusal,
+        Value::Error(b"MISCONF Errors writing to the AOF file: No space left on device".into())
+    );
+    assert!(written > 100, "{written}");
+    assert_eq!(server.ask("XLEN s"), Value::Integer(written));
+    let info = server.ask("INFO persistence").text().unwrap();
+    assert!(info.contains("aof_last_write_status:err"), "{info}");
+    drop(server);
+    disk.grow();
+    let server = Server::start(&directory, &[]);
+    assert_eq!(server.ask("XLEN s"), Value::Integer(written));
+    assert!(!server.ask("XADD s * f v").is_error());
+}
+
+/// A file system in memory; gone when dropped.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(at: &'a Path) -> Option<Self> {
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(at).output().ok()?;
+        mounted.status.success().then_some(Self(at))
+    }
+
+    fn grow(&self) {
+        let grown = Command::new("mount").args(["-o", "remount,size=200m"]).arg(self.0).status().unwrap();
+        assert!(grown.success());
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+/// The system calls of the server, in order: between the arrival of a command and its reply lies a sync of the log that
+/// began after the write and ended well; and a new file's name is synced.
+#[test]
+fn the_reply_is_sent_after_the_sync_that_covers_it() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        println!("strace is not installed: the order of system calls is not checked");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("trace");
+    let calls = "trace=pwrite64,fdatasync,fsync,sendto,write,writev,rename,openat";
+    let outer = ["strace", "-f", "-y", "-s", "200", "-e", calls, "-o", trace.to_str().unwrap()];
+    let server = Server::under(&outer, &directory.path().join("data"), &[]);
+    let mut connection = server.connect();
+    for number in 0..5 {
+        let value = format!("covered-by-a-sync-{number}");
+        assert_eq!(connection.call(&["SET", "k", &value]).unwrap(), Value::Simple(b"OK".into()));
+        assert_eq!(connection.call(&["GET", "k"]).unwrap().text(), Some(value));
+    }
+    drop(server);
+    let text = std::fs::read_to_string(&trace).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    for number in 0..5 {
+        let value = format!("covered-by-a-sync-{number}");
+        let written = place(&lines, 0, &["pwrite64(", &value]);
+        // A call that others interrupt is shown in two lines, the second with its result.
+        let synced = place(&lines, written, &["fdatasync", "= 0"]);
+        let replied = place(&lines, written, &["+OK"]);
+        let shown = place(&lines, written, &["$19\\r\\n", &value]);
+        assert!(
+            written < synced && synced < replied && replied < shown,
+            "{value}: {written} {synced} {replied} {shown}"
+        );
+    }
+    let named = place(&lines, 0, &["rename", "log-000000000001"]);
+    let synced = place(&lines, named, &["fsync", "= 0"]);
+    assert!(synced < place(&lines, 0, &["pwrite64(", "covered-by-a-sync-0"]));
+}
+
+/// The first line from `from` on that has all the words.
+fn place(lines: &[&str], from: usize, words: &[&str]) -> usize {
+    let found = lines.iter().skip(from).position(|line| words.iter().all(|word| line.contains(word)));
+    from + found.unwrap_or_else(|| panic!("{words:?} is nowhere in:\n{}", lines.join("\n")))
+}
+
+#[test]
+fn stopping_in_peace_keeps_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = Server::start(directory.path(), &["--sync", "off"]);
+    server.ask("SET k v");
+    assert!(Command::new("kill").arg(&server.pid).status().unwrap().success());
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(server.ask("GET k").text().as_deref(), Some("v"));
+}
