@@ -9,6 +9,7 @@ mod both;
 mod clients;
 mod fred_client;
 mod process;
+mod queues;
 mod redis_client;
 mod server;
 mod services;
