@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cauce_engine::{
-    DeliveryKind, Engine, Gauges, Outcome, Outputs, RecordBuf, SessionId, SessionInfo, Settings,
+    DeliveryKind, Engine, Gauges, Outcome, Outputs, RecordBuf, SessionId, SessionInfo, Settings, Snapshot,
 };
 use cauce_log::{Log, MemoryLog};
 use tokio::io::DuplexStream;
 use tokio::sync::Notify;
 
+use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::config::{ClockSource, Config, Limits};
 use crate::durable::log_gauges;
@@ -120,6 +121,8 @@ pub(crate) struct Shared {
     /// Connections whose replies wait for the log.
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) releaser: waiting::Slot,
+    /// Of a broker on a disk.
+    pub(crate) checkpoints: OnceLock<Checkpoints>,
 }
 
 /// One connection, counted for as long as this lives: from before its task runs for the first time, so that a
@@ -199,6 +202,7 @@ impl Shared {
             timer: timer::Slot::default(),
             waiting: Arc::default(),
             releaser: waiting::Slot::default(),
+            checkpoints: OnceLock::new(),
         }
     }
 
@@ -206,6 +210,11 @@ impl Shared {
         // A panic inside the engine is a bug: going on with half a command applied could show what no log
         // will ever have. So the poison is passed on.
         self.state.lock().expect("the engine has not panicked")
+    }
+
+    /// The state as it is now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.lock().engine.snapshot()
     }
 
     /// Takes in a connection.

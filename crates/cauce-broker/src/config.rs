@@ -19,6 +19,9 @@ pub struct Config {
     pub sync: SyncPolicy,
     /// Bytes of a segment of the log, for a broker on a directory. See [`cauce_log::Options::segment_bytes`].
     pub segment_bytes: u64,
+    /// Bytes of full segments after which a checkpoint is written, for a broker on a directory. If the last checkpoint
+    /// was larger than that, as many as it had. Small values cost writes, large ones time at the next start.
+    pub checkpoint_after_bytes: u64,
 }
 
 impl Default for Config {
@@ -30,6 +33,7 @@ impl Default for Config {
             clock: ClockSource::default(),
             sync: log.policy,
             segment_bytes: log.segment_bytes,
+            checkpoint_after_bytes: 256 * 1024 * 1024,
         }
     }
 }

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cauce_engine::{LogGauges, ReplayError};
-use cauce_log::{DirectoryError, DiskLog, Failure, FileStorage, Log, Options, Recovery, Storage, SyncPolicy};
+use cauce_engine::{LogGauges, Position, ReplayError};
+use cauce_log::{
+    DirectoryError, DiskLog, Failure, FileStorage, Log, Options, Recovery, Storage, SyncPolicy,
+    read_checkpoint,
+};
 
 use crate::broker::{Broker, engine};
+use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::config::Config;
 
 /// A directory that no broker can be opened on.
@@ -63,9 +67,30 @@ impl Broker {
         options.policy = config.sync;
         options.segment_bytes = config.segment_bytes;
         let mut engine = engine(config.settings);
-        let (log, recovery) = DiskLog::open(storage, options, |_, record| engine.replay(record))?;
-        assert_eq!(engine.position().0, recovery.last, "positions are the numbers of records");
-        Ok((Self::with_log(engine, config.limits, config.clock, Arc::new(log), true), recovery))
+        if let Some(position) = read_checkpoint(&*storage, |record| engine.restore(record))? {
+            engine.restored(Position(position));
+            options.from = position + 1;
+        }
+        let (log, recovery) =
+            DiskLog::open(Arc::clone(&storage), options, |_, record| engine.replay(record))?;
+        let log = Arc::new(log);
+        assert_eq!(engine.position().0, log.state().appended, "positions are the numbers of records");
+        let own = Arc::clone(&log);
+        let broker = Self::with_log(engine, config.limits, config.clock, log, true);
+        let weak = Arc::downgrade(&broker.shared);
+        let checkpoints = Checkpoints::new(storage, own, config.checkpoint_after_bytes, weak);
+        assert!(broker.shared.checkpoints.set(checkpoints).is_ok(), "the broker is new");
+        Ok((broker, recovery))
+    }
+
+    /// Writes a checkpoint of the state as it is now, which the next start begins with, and says how many bytes it has;
+    /// 0 if nothing has happened since the last one. Commands go on meanwhile. A broker on a directory does so by itself
+    /// when its log has grown. Blocks the calling thread until it is on disk.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; nothing is lost.
+    pub fn checkpoint(&self) -> Result<u64, CheckpointError> {
+        self.shared.checkpoints.get().ok_or(CheckpointError::InMemory)?.write(&self.shared)
     }
 
     /// Whether writes are refused because the disk has no room for the log. They are admitted again when it has.

@@ -21,6 +21,7 @@
 //! ```
 
 mod broker;
+mod checkpoint;
 mod clock;
 mod config;
 mod durable;
@@ -36,6 +37,7 @@ pub use cauce_engine::{Facts, Settings};
 pub use cauce_log::{
     DirectoryError, Failure, FaultyStorage, MemoryLog, Outage, Recovery, SyncPolicy, TornTail,
 };
+pub use checkpoint::CheckpointError;
 pub use config::{ClockSource, Config, Limits};
 pub use durable::OpenError;
 pub use listen::{BindError, Listener};

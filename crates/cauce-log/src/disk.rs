@@ -175,6 +175,12 @@ impl DiskLog {
         self.core.keep(true);
     }
 
+    /// Writes and syncs what was appended up to record `position`, whatever the policy, on the caller's thread. Returns
+    /// false if it cannot: the log has failed, or has no room.
+    pub fn sync_to(&self, position: u64) -> bool {
+        self.core.sync_to(position)
+    }
+
     /// Lets go of the records before number `before`: nobody will replay them. Their segments are used again.
     pub fn forget(&self, before: u64) {
         self.core.forget(before);
@@ -243,6 +249,8 @@ struct Core {
     options: Options,
     writer: Mutex<Writer>,
     keeper: Mutex<Keeper>,
+    /// Held by the one who syncs behind the writer.
+    syncing_behind: Mutex<()>,
     /// The keeper has something to do.
     keeper_wanted: Condvar,
     pending: Mutex<Pending>,
@@ -293,6 +301,7 @@ impl Core {
             keeper: Mutex::new(Keeper::new(recovered.segments, current.clone(), recovered.ready)),
             options,
             writer: Mutex::new(Writer::new(current, last + 1)),
+            syncing_behind: Mutex::new(()),
             keeper_wanted: Condvar::new(),
             pending: Mutex::new(pending),
             writer_wanted: Condvar::new(),
@@ -363,6 +372,20 @@ impl Core {
                 Progress::Failed
             }
         }
+    }
+
+    fn sync_to(&self, position: u64) -> bool {
+        while self.written.load(Ordering::SeqCst) < position {
+            if matches!(self.commit(), Progress::Stalled | Progress::Failed) {
+                return false;
+            }
+        }
+        if self.synced() < position
+            && let Err(failure) = self.sync_behind(true)
+        {
+            self.fail(failure);
+        }
+        self.synced() >= position
     }
 
     /// The log's thread.
@@ -470,7 +493,10 @@ impl Core {
     }
 
     fn state(&self) -> LogState {
-        let (segments, disk_bytes) = lock(&self.keeper).extent();
+        let keeper = lock(&self.keeper);
+        let (segments, disk_bytes) = keeper.extent();
+        let full_bytes = keeper.full_bytes();
+        drop(keeper);
         let appended = lock(&self.pending).appended;
         LogState {
             policy: Some(self.options.policy),
@@ -478,6 +504,7 @@ impl Core {
             synced: self.synced(),
             waiting_bytes: self.waiting_bytes(),
             segments,
+            full_bytes,
             disk_bytes,
             syncs: self.syncs.load(Ordering::Relaxed),
             last_sync_micros: self.last_sync_micros.load(Ordering::Relaxed),

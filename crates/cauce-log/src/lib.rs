@@ -115,6 +115,8 @@ pub struct LogState {
     pub waiting_bytes: u64,
     /// Segments that hold records.
     pub segments: u64,
+    /// Bytes of those of them that are full.
+    pub full_bytes: u64,
     /// Bytes of the files of the log.
     pub disk_bytes: u64,
     /// Syncs of records so far.

@@ -11,6 +11,7 @@ const LOG_FULL: &str = "-MISCONF Errors writing to the AOF file: No space left o
 fn config() -> Config {
     let mut config = Config::default();
     config.segment_bytes = 16 * 1024;
+    config.checkpoint_after_bytes = 48 * 1024;
     config
 }
 
@@ -170,4 +171,98 @@ async fn what_was_answered_outlives_power_cuts() {
             if rng.bool() { storage.cut_power() } else { storage.switch_on() }
         }
     }
+}
+
+/// Fills every type, changes some of it, and writes checkpoints in between; says what it asked and was told at the end.
+async fn work(broker: &Broker, round: usize) {
+    let mut client = Client::new(broker);
+    for n in 0..40 {
+        let command = match n % 8 {
+            0 => format!("SET key:{n} {round}"),
+            1 => format!("HSET hash f{n} {round}"),
+            2 => format!("SADD set m{round}:{n}"),
+            3 => format!("ZADD zset {round} m{n}"),
+            4 => format!("XADD stream {} action created n {n}", round * 100 + n + 1),
+            5 => format!("XGROUP CREATE stream g{round} 0 MKSTREAM"),
+            6 => format!("XREADGROUP GROUP g{round} c COUNT 2 STREAMS stream >"),
+            _ => format!("PEXPIRE key:{} 10000000", n - 7),
+        };
+        client.send(&command).await;
+    }
+    client.send("ECHO end").await;
+    client.read_until("$3|end|").await;
+}
+
+const STATE: &str = "DBSIZE\r\nHGETALL hash\r\nSCARD set\r\nZRANGE zset 0 -1 WITHSCORES\r\nXRANGE stream - +\r\nXINFO GROUPS stream\r\n\
+                     XPENDING stream g0 - + 100 c\r\nECHO end";
+
+async fn state(broker: &Broker) -> String {
+    let mut client = Client::new(broker);
+    client.send(STATE).await;
+    let state = client.read_until("$3|end|").await;
+    // Idle times go on.
+    state.split("*4|").next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_checkpoint_stands_for_the_log_before_it() {
+    let storage = FaultyStorage::new(7);
+    for round in 0..4 {
+        let broker = open(&storage);
+        work(&broker, round).await;
+        if round % 2 == 0 {
+            assert!(broker.checkpoint().expect("the disk works") > 0);
+            assert_eq!(broker.checkpoint().expect("the disk works"), 0, "nothing happened since");
+            work(&broker, round + 10).await;
+        }
+        let kept = state(&broker).await;
+        end(broker, &storage).await;
+        storage.cut_power();
+        let broker = open(&storage);
+        assert_eq!(state(&broker).await, kept);
+        end(broker, &storage).await;
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_the_disk_refuses_changes_nothing() {
+    let storage = FaultyStorage::new(9);
+    let broker = open(&storage);
+    work(&broker, 0).await;
+    storage.plan(storage.calls() + 3, Outage::Error(EIO));
+    let error = broker.checkpoint().expect_err("the disk refuses").to_string();
+    assert!(error.contains("could not be written") && error.contains("are kept"), "{error}");
+    let kept = state(&broker).await;
+    end(broker, &storage).await;
+    storage.cut_power();
+    let broker = open(&storage);
+    assert_eq!(state(&broker).await, kept);
+    assert!(broker.checkpoint().expect("the disk works again") > 0);
+    assert!(Broker::in_memory(config()).checkpoint().is_err());
+}
+
+#[tokio::test]
+async fn the_log_does_not_grow_for_ever() {
+    let storage = FaultyStorage::new(8);
+    let mut config = config();
+    config.checkpoint_after_bytes = 64 * 1024;
+    let broker = Broker::open_storage(Arc::new(storage.clone()), config).expect("it is new").0;
+    let mut client = Client::new(&broker);
+    let value = "x".repeat(1000);
+    for _ in 0..1000 {
+        client.ask(&format!("SET k {value}"), "+OK|").await;
+    }
+    let mut info = Client::new(&broker);
+    let size = async |info: &mut Client| {
+        info.send("INFO persistence\r\nECHO end").await;
+        let text = info.read_until("$3|end|").await;
+        let size = text.split("aof_current_size:").nth(1).expect("it is there");
+        size.split('|').next().and_then(|size| size.parse::<u64>().ok()).expect("a number")
+    };
+    let began = std::time::Instant::now();
+    while size(&mut info).await > 200 * 1024 {
+        assert!(began.elapsed() < Duration::from_secs(20), "a megabyte of log becomes a small checkpoint");
+        tokio::task::yield_now().await;
+    }
+    client.ask("GET k", &format!("$1000|{value}|")).await;
 }

@@ -87,6 +87,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Client<Io> {
     }
 
     /// Lets everything run that can, and asserts that nothing came.
+    /// Reads until what was read ends in `end` (line breaks as `|`), and gives all of it.
+    pub(crate) async fn read_until(&mut self, end: &str) -> String {
+        let mut read = String::new();
+        while !read.ends_with(end) {
+            read += &self.read_line().await;
+            read.push('|');
+        }
+        read
+    }
+
     pub(crate) async fn expect_silence(&mut self) {
         for _ in 0..100 {
             tokio::task::yield_now().await;

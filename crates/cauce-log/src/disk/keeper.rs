@@ -78,6 +78,11 @@ impl Keeper {
         (count, bytes + idle.map(|file| file.size()).sum::<u64>())
     }
 
+    /// Bytes of the full segments.
+    pub(super) fn full_bytes(&self) -> u64 {
+        self.full.iter().map(|segment| segment.file.size()).sum()
+    }
+
     fn admits(&self) -> bool {
         let (left, size) = self.room;
         !self.short_of_room || self.ready.is_some() || left >= size / RESERVE_DIVISOR && size > 0
@@ -146,6 +151,7 @@ impl Core {
 
     /// Syncs full segments that are not, and the current one too if asked.
     pub(super) fn sync_behind(&self, current: bool) -> Result<(), Failure> {
+        let _one = lock(&self.syncing_behind);
         // In this order: what is written by now lies in the segments that are looked at after.
         let written = self.written.load(Ordering::SeqCst);
         let (full, current) = {
