@@ -4,6 +4,7 @@ mod bench;
 mod client;
 mod demo;
 mod serve;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,10 @@ enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
     Bench(bench::BenchArgs),
+    Queue(tools::QueueArgs),
+    Stream(tools::StreamArgs),
+    Group(tools::GroupArgs),
+    Channel(tools::ChannelArgs),
 }
 
 /// Decides the exit code: 0 done, 1 failed, 2 wrong usage (clap's); and those that a command documents as its own.
@@ -30,6 +35,10 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Queue(args) => tools::run(args.run()),
+        Command::Stream(args) => tools::run(args.run()),
+        Command::Group(args) => tools::run(args.run()),
+        Command::Channel(args) => tools::run(args.run()),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("cauce: {error:#}");

@@ -8,3 +8,4 @@ mod durable;
 mod hostile;
 mod http;
 mod serve;
+mod tools;
