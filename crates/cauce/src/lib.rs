@@ -69,8 +69,8 @@ pub use entry::{Entry, EntryId, Fields, ParseEntryIdError};
 pub use error::{CommandError, ConnectError, PublishAllError, PublishError};
 pub use event::{DecodeError, EncodeError, Event, Metadata};
 pub use inspect::{
-    ConsumerInfo, DeadLetter, GroupInfo, Inspector, LetterAlarm, LetterFilter, LetterGroup, LetterLimits,
-    PendingEntry, PendingQuery, RedriveReport, Redriven, StreamInfo,
+    ConsumerInfo, DeadLetter, GroupInfo, Holder, Inspector, LetterAlarm, LetterFilter, LetterGroup,
+    LetterLimits, PendingEntry, PendingQuery, RedriveReport, Redriven, Retained, Retention, StreamInfo,
 };
 pub use queue::{
     DeadMessage, Message, MessageId, Queue, QueueArguments, QueueAttributes, QueueChanges, QueueDelivery,

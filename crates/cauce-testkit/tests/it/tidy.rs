@@ -25,6 +25,8 @@ const SLEEPERS: &[(&str, usize, &str)] = &[
         1,
         "a handler that takes its time, so that attempts have a length",
     ),
+    ("crates/cauce/tests/it/faults.rs", 1, "a handler that takes longer than its lease"),
+    ("crates/cauce/tests/it/proxy.rs", 1, "a connection that stalls for a while"),
     ("crates/cauce/tests/it/leases.rs", 2, "handlers that take ten minutes of paused time"),
     ("crates/cauce/tests/it/order.rs", 1, "a handler that takes its time, so that others overtake it"),
     (

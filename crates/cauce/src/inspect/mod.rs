@@ -3,9 +3,12 @@
 
 mod dead_letters;
 mod letter;
+mod retention;
 
 pub use dead_letters::{LetterAlarm, LetterFilter, LetterGroup, LetterLimits, RedriveReport, Redriven};
 pub use letter::DeadLetter;
+pub(crate) use retention::SEEN;
+pub use retention::{Holder, Retained, Retention};
 
 use std::time::Duration;
 

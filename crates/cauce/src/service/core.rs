@@ -17,6 +17,7 @@ use super::scripts::{Owner, PARKED};
 use crate::backend::link::Link;
 use crate::entry::EntryId;
 use crate::error::CommandError;
+use crate::inspect::Retention;
 
 /// Where a group begins that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) lease: Duration,
     pub(crate) consumer_prefix: Option<String>,
     pub(crate) ordered: bool,
+    pub(crate) retention: Option<Retention>,
     pub(crate) behind_max: usize,
 }
 
@@ -52,6 +54,7 @@ impl Default for Settings {
             lease: Duration::from_secs(15),
             consumer_prefix: None,
             ordered: false,
+            retention: None,
             behind_max: 1_000,
         }
     }

@@ -17,8 +17,12 @@ use super::reader::{Again, Batch, stopped};
 use super::scripts::{self, PARKED};
 use super::settle::{DeadLetter, Settlement};
 use crate::backend::reply::{self, Attributes};
+use crate::bus::Bus;
 use crate::error::CommandError;
+use crate::inspect::{Retention, SEEN};
 
+/// How often what streams need not keep is removed.
+const RETAIN: Duration = Duration::from_secs(2);
 /// Ids that one script renews.
 const RENEW_LENGTH: usize = 1000;
 /// Parked entries whose idle time is renewed at each tick; more than that, and reapers of other makes may come early.
@@ -54,7 +58,8 @@ pub(crate) async fn join(core: &Core) -> Result<(), CommandError> {
             .arg(&core.member)
             .arg("PX")
             .arg(core.settings.lease_ms());
-        commands.cmd("HSET").arg(&lane.members).arg(consumer).arg(&core.member);
+        let seen = core.broker_ms();
+        commands.cmd("HSET").arg(&lane.members).arg(consumer).arg(&core.member).arg(SEEN).arg(seen);
     }
     for reply in core.link.send_all(&commands).await? {
         reply?;
@@ -69,6 +74,26 @@ async fn renew_lane(core: &Core, lane: &Lane) -> Result<(), CommandError> {
     }
     let idle_ms = core.settings.lease_ms() / 2;
     scripts::renew_parked(&core.link, lane, &core.names.group, idle_ms, PARKED_MAX).await.map(drop)
+}
+
+/// Removes what the streams need not keep, now and then, until told to stop.
+pub(crate) async fn retain(core: Arc<Core>, bus: Bus, retention: Retention, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            // The jitter keeps instances that started together from looking at the same moment.
+            () = tokio::time::sleep(RETAIN.mul_f64(0.5 + fastrand::f64())) => {}
+            () = stopped(&mut stop) => return,
+        }
+        for lane in core.lanes().iter().filter(|lane| !lane.is_side()) {
+            match bus.retain(&lane.stream, &retention).await {
+                Ok(retained) if retained.removed > 0 => {
+                    tracing::debug!(stream = %lane.stream, removed = retained.removed, "entries that all groups are done with are removed");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, stream = %lane.stream, "nothing removed"),
+            }
+        }
+    }
 }
 
 /// Takes over entries of consumers that are gone, and own ones whose delivery was lost, until told to stop; never stops between taking

@@ -31,13 +31,13 @@ pub use batch::{Batch, IntoOutcomes};
 pub use extract::{Context, Delivery, Extract, FromRef, Headers, State};
 pub use handler::{Arguments, BatchArguments, Handler};
 pub use handling::Handling;
-pub(crate) use lane::{attempts_key, due_key};
+pub(crate) use lane::{attempts_key, due_key, members_key};
 pub use outcome::{HandlerError, IntoOutcome, Verdict};
 pub(crate) use report::Counters;
 pub use report::Report;
 pub use retry::Retry;
 pub use running::Running;
-pub(crate) use scripts::{Redrive, edit, redrive};
+pub(crate) use scripts::{Policy, Redrive, edit, redrive, retain};
 pub(crate) use settle::LETTER_FIELDS;
 
 use std::sync::Arc;
@@ -50,6 +50,7 @@ use self::lane::{Lane, Routes};
 use crate::bus::Bus;
 use crate::error::CommandError;
 use crate::event::Event;
+use crate::inspect::Retention;
 
 /// Events of one batch at most.
 const BATCH_MAX: usize = 1_000;
@@ -227,6 +228,13 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
+    /// How long the streams of this service keep their entries; see [`Retention`]. By default it leaves them alone. Where services of one stream say
+    /// different things, each of them is carried out.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.settings.retention = Some(retention);
+        self
+    }
+
     /// What the consumer's name begins with; host, process id and a random number follow. The default is the group's name.
     pub fn consumer_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.consumer_prefix = Some(prefix.into());
@@ -263,11 +271,12 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let core =
             Core::new(bus.link().clone(), Names { group, consumer: consumer.into() }, self.settings, lanes);
         let joined = async {
+            core.saw_broker_ms(bus.inspect().time_ms().await?);
             group::create_all(&core).await?;
             keeper::join(&core).await
         };
         joined.await.map_err(|source| ServiceError::Group { group: self.name, source })?;
-        Ok(Running::start(core))
+        Ok(Running::start(core, bus.clone()))
     }
 }
 

@@ -13,6 +13,7 @@ use super::reader::{self, COUNT_MAX, Pace};
 use super::report::Report;
 use super::worker::{Inbox, Leftover, Worker};
 use super::{due, keeper, ordered, scripts, settle};
+use crate::bus::Bus;
 use crate::entry::EntryId;
 
 /// How long the last words to the broker may take when a service stops.
@@ -38,7 +39,7 @@ pub struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(core: Core) -> Self {
+    pub(crate) fn start(core: Core, bus: Bus) -> Self {
         let core = Arc::new(core);
         let first_count = core.settings.concurrency.clamp(16, COUNT_MAX);
         let pace = Arc::new(Pace(AtomicUsize::new(first_count)));
@@ -65,6 +66,10 @@ impl Running {
         let take_over =
             keeper::take_over(Arc::clone(&core), again_sender.clone(), settlement_sender, stop.subscribe());
         takers.push(tokio::spawn(take_over));
+        if let Some(retention) = core.settings.retention.clone() {
+            let janitor = keeper::retain(Arc::clone(&core), bus, retention, stop.subscribe());
+            takers.push(tokio::spawn(janitor));
+        }
         let reading = reader::run(Arc::clone(&core), pace, fresh_sender, again_sender, stop.subscribe());
         let reader = tokio::spawn(reading);
         Self { core, stop, reader, worker, settler, takers, renewal }

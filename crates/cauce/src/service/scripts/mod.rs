@@ -2,11 +2,13 @@
 //! share a slot.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use redis::{Cmd, Script, Value, cmd};
 use serde::Deserialize;
 
 use super::attempts::Attempt;
+use super::core::millis;
 use super::lane::Lane;
 use crate::backend::command::push_ids;
 use crate::backend::link::Link;
@@ -40,6 +42,7 @@ scripts! {
     REMOVE = "remove.lua";
     RENEW = "renew.lua";
     RENEW_PARKED = "renew_parked.lua";
+    RETAIN = "retain.lua";
     SETTLE = "settle.lua";
     TAKE_ALL = "take_all.lua";
     TAKE_DUE = "take_due.lua";
@@ -422,6 +425,31 @@ pub(crate) async fn edit(
 ) -> Result<Option<EntryId>, CommandError> {
     let reply = Call::new(&EDIT, &[dead]).ids([letter]).fields(fields).run(link).await?;
     Ok(reply::entry_id(&reply))
+}
+
+/// How much of a stream is to be kept.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) age: Option<Duration>,
+    pub(crate) length: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    /// Entries that one call looks at.
+    pub(crate) count: usize,
+}
+
+/// Removes the oldest entries as far as the policy says and every group is done with them; says how many, and whether groups need more that would go.
+///
+/// # Errors
+/// If the broker can't be reached or refuses.
+pub(crate) async fn retain(link: &Link, stream: &str, policy: &Policy) -> Result<(u64, bool), CommandError> {
+    let text = |limit: Option<u64>| limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string());
+    let call = Call::new(&RETAIN, &[stream]).arg(text(policy.age.map(millis))).arg(text(policy.length));
+    let reply = call.arg(text(policy.bytes)).arg(policy.count).run(link).await?;
+    let parts = reply::list(reply).unwrap_or_default();
+    match (parts.first().and_then(reply::count), parts.get(1).and_then(reply::integer)) {
+        (Some(removed), Some(held)) => Ok((removed, held == 1)),
+        _ => Err(CommandError::Unexpected { command: "retain" }),
+    }
 }
 
 /// `[time, number, [[id, fields, delivery count, attempts, alone, parked], ...], [id, ...]]`
