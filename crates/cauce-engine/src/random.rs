@@ -26,18 +26,12 @@ impl Random {
     }
 }
 
-/// The generator of POSIX's `lrand48`: what `math.random` in scripts follows, begun anew for every script.
+/// The generator of POSIX's `lrand48`: what `math.random` in scripts follows.
 #[derive(Debug)]
 pub(crate) struct Rand48(u64);
 
-impl Default for Rand48 {
-    fn default() -> Self {
-        Self::new(0)
-    }
-}
-
 impl Rand48 {
-    /// One more than the largest number, less one: what Redis divides by.
+    /// What Redis divides by.
     pub(crate) const MAX: u32 = 0x7fff_ffff;
 
     pub(crate) fn new(seed: u32) -> Self {

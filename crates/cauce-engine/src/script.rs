@@ -8,6 +8,7 @@
 mod api;
 mod bridge;
 mod interpreter;
+mod libraries;
 mod number;
 mod raise;
 mod reply;
@@ -22,6 +23,8 @@ pub use watch::{ScriptFate, ScriptWatch};
 use std::fmt;
 
 use sha1_smol::Sha1;
+
+use crate::random::Random;
 
 /// A script's name: the hexadecimal SHA-1 of its text, in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,9 +63,14 @@ pub(crate) struct Scripts {
 }
 
 impl Scripts {
-    /// Takes the interpreter out, to run a script with the state that holds it.
-    pub(crate) fn take(&mut self) -> Box<Interpreter> {
-        self.interpreter.take().unwrap_or_else(|| Box::new(Interpreter::new()))
+    /// Takes the interpreter out, to run a script with the state that holds it. `seed` is what `math.random` begins with
+    /// in a new one.
+    pub(crate) fn take(&mut self, seed: u64) -> Box<Interpreter> {
+        self.interpreter.take().unwrap_or_else(|| {
+            // Not the seed itself: scripts see what follows from it.
+            let seed = Random::new(seed).below(1 << 31);
+            Box::new(Interpreter::new(seed as u32))
+        })
     }
 
     pub(crate) fn put_back(&mut self, interpreter: Box<Interpreter>) {

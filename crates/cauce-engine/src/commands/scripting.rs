@@ -149,7 +149,7 @@ fn evalsha(call: &mut Call<'_>, args: &[&[u8]], read_only: bool) -> Result<Flow,
 }
 
 fn run(call: &mut Call<'_>, request: &Request<'_>) -> Result<Flow, Error> {
-    let mut interpreter = call.core.scripts.take();
+    let mut interpreter = call.core.scripts.take(call.core.settings.hash_seed);
     let result = interpreter.run(call, request);
     call.core.scripts.put_back(interpreter);
     result.map(|()| Flow::Done)
@@ -167,7 +167,7 @@ fn parameters<'s, 'a>(args: &'s [&'a [u8]]) -> Result<Parameters<'s, 'a>, Error>
 
 fn load(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let text = arg(args, 2);
-    let mut interpreter = call.core.scripts.take();
+    let mut interpreter = call.core.scripts.take(call.core.settings.hash_seed);
     let loaded = interpreter.load(text);
     call.core.scripts.put_back(interpreter);
     call.reply.bulk(loaded?.as_str().as_bytes());

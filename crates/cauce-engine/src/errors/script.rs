@@ -59,14 +59,10 @@ pub(crate) const WRONG_FIELD: Error = Error::fixed("ERR wrong number or type of 
 pub(crate) const WRONG_COUNT: Error = Error::fixed("ERR wrong number of arguments");
 pub(crate) const LOG_ARGUMENTS: Error = Error::fixed("ERR redis.log() requires two arguments or more.");
 pub(crate) const LOG_LEVEL_TYPE: Error = Error::fixed("ERR First argument must be a number (log level).");
-pub(crate) const LOG_LEVEL: Error = Error::fixed("ERR Invalid log level.");
-pub(crate) const SET_REPL_ARGUMENTS: Error = Error::fixed("ERR redis.set_repl() requires one argument.");
+pub(crate) const LOG_LEVEL: Error = Error::fixed("ERR Invalid debug level.");
+pub(crate) const SET_REPL_ARGUMENTS: Error = Error::fixed("ERR redis.set_repl() requires two arguments.");
 pub(crate) const SET_REPL_FLAGS: Error =
-    Error::fixed("ERR Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
+    Error::fixed("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.");
 pub(crate) const SETRESP_ARGUMENTS: Error = Error::fixed("ERR redis.setresp() requires one argument.");
 pub(crate) const SETRESP_VERSION: Error = Error::fixed("ERR RESP version must be 2 or 3.");
-pub(crate) const ACL_ARGUMENTS: Error =
-    Error::fixed("ERR Please specify at least one argument for this redis.acl_check_cmd() call");
-pub(crate) const ACL_ARGUMENT_TYPE: Error =
-    Error::fixed("ERR redis.acl_check_cmd() command arguments must be strings or integers");
 pub(crate) const ACL_COMMAND: Error = Error::fixed("ERR Invalid command passed to redis.acl_check_cmd()");

@@ -12,6 +12,7 @@ use cauce_resp::Protocol;
 use mlua::{Function, Lua, MultiValue, Result, Table, Value};
 
 use super::bridge::{Bridge, lock};
+use super::libraries::{self, type_name};
 use super::{number, raise, reply, result};
 use crate::errors::{Error, script as texts};
 use crate::random::Rand48;
@@ -31,7 +32,7 @@ pub(super) fn host(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> Result<Table> {
     let redis = functions(lua, bridge)?;
     set_constants(&redis)?;
     host.raw_set("redis", redis)?;
-    host.raw_set("libraries", lua.create_table()?)?;
+    host.raw_set("libraries", libraries::all(lua)?)?;
     for (name, seed) in [("random", false), ("randomseed", true)] {
         host.raw_set(name, random(lua, bridge, seed)?)?;
     }
@@ -270,9 +271,9 @@ fn setresp(lua: &Lua, bridge: &Mutex<Bridge>, arguments: &MultiValue) -> Result<
 
 fn acl_check_cmd(bridge: &Mutex<Bridge>, arguments: &MultiValue) -> Result<bool> {
     if arguments.is_empty() {
-        return refused(&texts::ACL_ARGUMENTS);
+        return refused(&texts::NO_ARGUMENTS);
     }
-    let Some(words) = Words::of(arguments) else { return refused(&texts::ACL_ARGUMENT_TYPE) };
+    let Some(words) = Words::of(arguments) else { return refused(&texts::ARGUMENT_TYPE) };
     let mut allowed = None;
     words.with(|args| allowed = lock(bridge).may_run(args));
     allowed.map_or_else(|| refused(&texts::ACL_COMMAND), Ok)
@@ -310,13 +311,4 @@ fn random(lua: &Lua, bridge: &Arc<Mutex<Bridge>>, seeds: bool) -> Result<Functio
         };
         Ok(Value::Number(number))
     })
-}
-
-/// The name of a value's type in Lua.
-pub(super) fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Integer(_) => "number",
-        Value::LightUserData(_) | Value::Error(_) => "userdata",
-        other => other.type_name(),
-    }
 }

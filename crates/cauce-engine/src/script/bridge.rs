@@ -54,7 +54,7 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seed: u32) -> Self {
         let settings = Settings { databases: 0, ..Settings::default() };
         Self {
             core: Core::new(settings),
@@ -69,7 +69,7 @@ impl Bridge {
             killed: false,
             commands: 0,
             watch: Watch::default(),
-            random: Rand48::default(),
+            random: Rand48::new(seed),
             reply: Vec::new(),
         }
     }
@@ -190,7 +190,6 @@ impl<'c, 'a> Lent<'c, 'a> {
             (inner.now, inner.by, inner.rights) = (call.now, call.by, rights);
             inner.protocol = Protocol::Resp2;
             (inner.after, inner.wrote, inner.killed, inner.commands) = (Position::default(), false, false, 0);
-            inner.random = Rand48::default();
             inner.open = true;
             if let Some(watch) = &mut inner.watch.0 {
                 watch.begin();

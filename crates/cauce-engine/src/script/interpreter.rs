@@ -51,14 +51,14 @@ pub(crate) struct Interpreter {
 }
 
 impl Interpreter {
-    pub(super) fn new() -> Self {
-        Self::build().expect("the sandbox is part of this crate and loads")
+    pub(super) fn new(seed: u32) -> Self {
+        Self::build(seed).expect("the sandbox is part of this crate and loads")
     }
 
-    fn build() -> mlua::Result<Self> {
+    fn build(seed: u32) -> mlua::Result<Self> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
-        let bridge = Arc::new(Mutex::new(Bridge::new()));
+        let bridge = Arc::new(Mutex::new(Bridge::new(seed)));
         let host = api::host(&lua, &bridge)?;
         host.raw_set("lua", lua.globals())?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=sandbox").set_mode(ChunkMode::Text);
@@ -135,11 +135,11 @@ impl Interpreter {
 /// What a script with these flags may do, if it may be run at all.
 fn rights(flags: ScriptFlags, asked_read_only: bool, memory_is_full: bool) -> Result<Rights, Error> {
     if flags.declared {
-        if asked_read_only && !flags.no_writes {
-            return Err(texts::WRITING_SCRIPT);
-        }
         if memory_is_full && !flags.no_writes && !flags.allow_oom {
             return Err(errors::OUT_OF_MEMORY);
+        }
+        if asked_read_only && !flags.no_writes {
+            return Err(texts::WRITING_SCRIPT);
         }
     }
     Ok(Rights { read_only: asked_read_only || flags.no_writes, allow_oom: flags.allow_oom })

@@ -41,6 +41,11 @@ pub(super) fn text(lua: &Lua, message: &str) -> mlua::Error {
     mlua::Error::external(Raised::Text(format!("{place}{message}").into_bytes()))
 }
 
+/// A message without a place.
+pub(super) fn plain(message: &str) -> mlua::Error {
+    mlua::Error::external(Raised::Text(message.as_bytes().to_vec()))
+}
+
 /// An argument that a function does not take.
 pub(super) fn argument(lua: &Lua, position: usize, function: &str, problem: &str) -> mlua::Error {
     text(lua, &format!("bad argument #{position} to '{function}' ({problem})"))
