@@ -15,6 +15,7 @@ mod reply;
 mod result;
 mod shebang;
 mod watch;
+mod words;
 
 pub(crate) use interpreter::{Interpreter, Request};
 pub(crate) use watch::Watch;

@@ -12,6 +12,7 @@ mod latency;
 mod load;
 mod memory;
 mod peers;
+mod receive;
 mod report;
 mod request_reply;
 mod scenarios;
@@ -61,7 +62,7 @@ pub(crate) struct BenchArgs {
     /// Measured seconds of each round
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
-    /// Only these scenarios: xadd-pipelined, xadd, group-drain, fan-out, get, set, incr, mset, hset, sadd, zadd, ping, latency
+    /// Only these scenarios: xadd-pipelined, xadd, group-drain, fan-out, get, set, incr, mset, hset, sadd, zadd, receive-pipelined, receive, ping, latency
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
     /// Print JSON, one object per scenario and line

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::load::{Span, Traffic, Wire, drive};
+use super::receive;
 use super::scenarios::{Measured, SEED_ENTRY, Setting};
-use crate::client::Server;
 use crate::client::resp::{Scanner, encode};
+use crate::client::{Control, Server};
 
 const KEY: &[u8] = b"cauce:bench";
 const VALUE: &[u8] = &[b'v'; 64];
@@ -22,20 +23,21 @@ pub(super) struct Loop {
     request: fn(&mut Vec<u8>, usize),
     /// How many different requests there are, if there are more than one; they take turns without order.
     variants: usize,
-    /// Whether the key must hold a string first.
-    on_string: bool,
+    /// Puts in place what the requests need.
+    prepare: fn(&mut Control) -> anyhow::Result<()>,
 }
 
-const PIPELINED: Loop = Loop { connections: 4, depth: 64, request: |_, _| (), variants: 1, on_string: false };
+const PIPELINED: Loop =
+    Loop { connections: 4, depth: 64, request: |_, _| (), variants: 1, prepare: |_| Ok(()) };
 /// Members and fields that the collections' loops work on.
 const MEMBERS: usize = 10_000;
 
 pub(super) const XADD_PIPELINED: Loop = Loop { request: xadd, ..PIPELINED };
 pub(super) const XADD: Loop = Loop { connections: 50, depth: 1, request: xadd, ..PIPELINED };
 pub(super) const GET: Loop =
-    Loop { request: |out, _| encode(out, &[b"GET", KEY]), on_string: true, ..PIPELINED };
+    Loop { request: |out, _| encode(out, &[b"GET", KEY]), prepare: put_string, ..PIPELINED };
 pub(super) const SET: Loop =
-    Loop { request: |out, _| encode(out, &[b"SET", KEY, VALUE]), on_string: true, ..PIPELINED };
+    Loop { request: |out, _| encode(out, &[b"SET", KEY, VALUE]), prepare: put_string, ..PIPELINED };
 pub(super) const INCR: Loop = Loop { request: |out, _| encode(out, &[b"INCR", KEY]), ..PIPELINED };
 pub(super) const MSET: Loop = Loop { request: mset, ..PIPELINED };
 pub(super) const HSET: Loop = Loop { request: hset, variants: MEMBERS, ..PIPELINED };
@@ -43,6 +45,19 @@ pub(super) const SADD: Loop = Loop { request: sadd, variants: MEMBERS, ..PIPELIN
 pub(super) const ZADD: Loop = Loop { request: zadd, variants: MEMBERS, ..PIPELINED };
 pub(super) const PING: Loop =
     Loop { connections: 50, depth: 1, request: |out, _| encode(out, &[b"PING"]), ..PIPELINED };
+
+pub(super) const RECEIVE: Loop =
+    Loop { connections: 50, depth: 1, request: |out, _| receive::request(out, KEY), ..RECEIVE_PIPELINED };
+pub(super) const RECEIVE_PIPELINED: Loop = Loop {
+    request: |out, _| receive::request(out, KEY),
+    prepare: |control| receive::prepare(control, KEY),
+    ..PIPELINED
+};
+
+fn put_string(control: &mut Control) -> anyhow::Result<()> {
+    control.call(&[b"SET", KEY, VALUE])?;
+    Ok(())
+}
 
 fn xadd(out: &mut Vec<u8>, _: usize) {
     let mut arguments: Vec<&[u8]> = vec![b"XADD", KEY, b"*"];
@@ -77,9 +92,7 @@ fn zadd(out: &mut Vec<u8>, variant: usize) {
 pub(super) fn run(server: &Server, setting: Setting, shape: &Loop) -> anyhow::Result<Measured> {
     let mut control = server.control()?;
     control.call(&[b"DEL", KEY])?;
-    if shape.on_string {
-        control.call(&[b"SET", KEY, VALUE])?;
-    }
+    (shape.prepare)(&mut control)?;
     let batches = shape.batches();
     let lane =
         |n: usize| Lane { scanner: Scanner::new(), due: 0, next: n * batches.len() / shape.connections };
@@ -95,6 +108,7 @@ pub(super) fn run(server: &Server, setting: Setting, shape: &Loop) -> anyhow::Re
     let span = Span::Timed { warmup: WARMUP, measured: setting.measured };
     let sample = drive(&mut wires, &mut traffic, span, setting.pid);
     control.call(&[b"DEL", KEY])?;
+    receive::clear(&mut control, KEY)?;
     for n in 0..10 {
         control.call(&[b"DEL", format!("cauce:bench:{n}").as_bytes()])?;
     }

@@ -119,6 +119,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |server, setting| request_reply::run(server, setting, &request_reply::ZADD),
     },
     Scenario {
+        name: "receive-pipelined",
+        about: "EVALSHA of RSMQ's receive (a script of six commands), 4 connections, 64 deep",
+        run: |server, setting| request_reply::run(server, setting, &request_reply::RECEIVE_PIPELINED),
+    },
+    Scenario {
+        name: "receive",
+        about: "EVALSHA of RSMQ's receive (a script of six commands), 50 connections, one request at a time",
+        run: |server, setting| request_reply::run(server, setting, &request_reply::RECEIVE),
+    },
+    Scenario {
         name: "ping",
         about: "PING, 50 connections, one request at a time",
         run: |server, setting| request_reply::run(server, setting, &request_reply::PING),

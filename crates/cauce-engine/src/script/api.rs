@@ -13,12 +13,10 @@ use mlua::{Function, Lua, MultiValue, Result, Table, Value};
 
 use super::bridge::{Bridge, lock};
 use super::libraries::{self, type_name};
-use super::{number, raise, reply, result};
+use super::words::Words;
+use super::{raise, reply, result};
 use crate::errors::{Error, script as texts};
 use crate::random::Rand48;
-
-/// Arguments of a command that are passed on without an allocation of their list.
-const ARGUMENTS_INLINE: usize = 16;
 
 /// What the prelude is made with.
 pub(super) fn host(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> Result<Table> {
@@ -64,57 +62,13 @@ fn run_command(bridge: &mut Bridge, arguments: &MultiValue) {
     if arguments.is_empty() {
         return bridge.refuse(&texts::NO_ARGUMENTS);
     }
-    match Words::of(arguments) {
-        Some(words) => words.with(|args| bridge.run(args)),
-        None => bridge.refuse(&texts::ARGUMENT_TYPE),
+    let mut words = std::mem::take(&mut bridge.words);
+    if words.fill(arguments) {
+        words.with(|args| bridge.run(args));
+    } else {
+        bridge.refuse(&texts::ARGUMENT_TYPE);
     }
-}
-
-/// The arguments of a command, as bytes.
-struct Words(Vec<Word>);
-
-enum Word {
-    Text(mlua::BorrowedBytes),
-    Number(Vec<u8>),
-}
-
-impl Words {
-    /// `None` if one is neither a string nor a number.
-    fn of(arguments: &MultiValue) -> Option<Self> {
-        let word = |value: &Value| match value {
-            Value::String(text) => Some(Word::Text(text.as_bytes())),
-            Value::Integer(number) => Some(Word::Number(number.to_string().into_bytes())),
-            Value::Number(number) => {
-                let mut text = Vec::new();
-                number::write_argument(*number, &mut text);
-                Some(Word::Number(text))
-            }
-            _ => None,
-        };
-        arguments.iter().map(word).collect::<Option<Vec<_>>>().map(Self)
-    }
-
-    fn with(&self, run: impl FnOnce(&[&[u8]])) {
-        let mut inline: [&[u8]; ARGUMENTS_INLINE] = [b""; ARGUMENTS_INLINE];
-        match inline.get_mut(..self.0.len()) {
-            Some(list) => {
-                for (place, word) in list.iter_mut().zip(&self.0) {
-                    *place = word.bytes();
-                }
-                run(list);
-            }
-            None => run(&self.0.iter().map(Word::bytes).collect::<Vec<_>>()),
-        }
-    }
-}
-
-impl Word {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text,
-            Self::Number(text) => text,
-        }
-    }
+    bridge.words = words;
 }
 
 /// An error as the table that Redis makes of it, with the place of the script where it happened.
@@ -273,7 +227,10 @@ fn acl_check_cmd(bridge: &Mutex<Bridge>, arguments: &MultiValue) -> Result<bool>
     if arguments.is_empty() {
         return refused(&texts::NO_ARGUMENTS);
     }
-    let Some(words) = Words::of(arguments) else { return refused(&texts::ARGUMENT_TYPE) };
+    let mut words = Words::default();
+    if !words.fill(arguments) {
+        return refused(&texts::ARGUMENT_TYPE);
+    }
     let mut allowed = None;
     words.with(|args| allowed = lock(bridge).may_run(args));
     allowed.map_or_else(|| refused(&texts::ACL_COMMAND), Ok)

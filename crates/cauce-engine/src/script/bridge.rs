@@ -15,6 +15,7 @@ use crate::errors::{self, Error, script as texts};
 use crate::outputs::{Outputs, Position};
 use crate::random::Rand48;
 use crate::script::watch::{ScriptFate, Watch};
+use crate::script::words::Words;
 use crate::session::SessionId;
 use crate::time::Timestamp;
 use crate::users::Context;
@@ -51,6 +52,8 @@ pub(crate) struct Bridge {
     pub(super) random: Rand48,
     /// The reply of the running command.
     pub(super) reply: Vec<u8>,
+    /// Room for the arguments of commands.
+    pub(super) words: Words,
 }
 
 impl Bridge {
@@ -71,6 +74,7 @@ impl Bridge {
             watch: Watch::default(),
             random: Rand48::new(seed),
             reply: Vec::new(),
+            words: Words::default(),
         }
     }
 

@@ -18,6 +18,10 @@ use crate::errors::{self, Error, script as texts};
 /// Instructions between two looks of the watch, as many as Redis lets pass.
 const INSTRUCTIONS_PER_POLL: u32 = 100_000;
 
+/// The collector begins anew when memory has grown to this many percent: scripts leave little behind, and the memory
+/// of the interpreter is small.
+const GC_PAUSE: i32 = 400;
+
 /// A script that a client wants to run.
 #[derive(Debug)]
 pub(crate) struct Request<'r> {
@@ -65,6 +69,9 @@ impl Interpreter {
         let (globals, view, run): (Table, Table, Function) = prelude.call(host)?;
         lua.set_globals(view)?;
         let watched = Arc::clone(&bridge);
+        lua.gc_set_mode(mlua::state::GcMode::Incremental(
+            mlua::state::GcIncParams::default().pause(GC_PAUSE),
+        ));
         let every = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_POLL);
         lua.set_global_hook(every, move |lua, _| look(lua, &watched))?;
         Ok(Self {
@@ -109,7 +116,7 @@ impl Interpreter {
         let rights = rights(script.flags, request.read_only, call.core.memory_is_full())?;
         let ended = {
             let _lent = Lent::new(&self.bridge, call, rights);
-            self.set_parameters(request).and_then(|()| self.run.call::<(bool, Value)>(&script.function))
+            self.set_parameters(request).and_then(|()| self.run.call::<(bool, Value, bool)>(&script.function))
         };
         let (protocol, killed) = {
             let bridge = lock(&self.bridge);
@@ -117,9 +124,9 @@ impl Interpreter {
         };
         match ended {
             _ if killed => Err(texts::KILLED),
-            Ok((true, value)) => result::write(value, protocol, &mut call.reply)
+            Ok((true, value, is_sequence)) => result::write(value, is_sequence, protocol, &mut call.reply)
                 .map_err(|error| texts::plain(&format!("ERR {}", raise::describe(&error)))),
-            Ok((false, error)) => Err(result::error(&error, request.sha.as_str())),
+            Ok((false, error, _)) => Err(result::error(&error, request.sha.as_str())),
             Err(error) => Err(texts::plain(&format!("ERR {}", raise::describe(&error)))),
         }
     }

@@ -220,6 +220,16 @@ local globals = protect(G, protect(global_metatable))
 G._G = globals
 
 local handle_error = host.handle_error
-local function run(script) return xpcall(script, handle_error) end
+
+-- Beside the result: whether it is a table with nothing but a sequence.
+local function ended(ok, result)
+  if ok and type(result) == "table" then
+    local len = #result
+    return ok, result, len > 0 and next(result, len) == nil
+  end
+  return ok, result, false
+end
+
+local function run(script) return ended(xpcall(script, handle_error)) end
 
 return G, globals, run

@@ -17,8 +17,19 @@ enum Frame {
 }
 
 /// Writes a script's result. Written with a stack of its own: scripts may nest tables deeper than threads have room.
-/// `protocol` is the one that the script chose: in RESP3 its booleans are booleans.
-pub(super) fn write(value: Value, protocol: Protocol, reply: &mut Encoder<'_>) -> Result<()> {
+/// `protocol` is the one that the script chose: in RESP3 its booleans are booleans. `is_sequence` says that the value
+/// is a table with nothing but elements.
+pub(super) fn write(
+    value: Value,
+    is_sequence: bool,
+    protocol: Protocol,
+    reply: &mut Encoder<'_>,
+) -> Result<()> {
+    if let (Value::Table(table), true) = (&value, is_sequence)
+        && write_flat(table, protocol, reply)?
+    {
+        return Ok(());
+    }
     let mut frames: Vec<Frame> = Vec::new();
     let mut current = Some(value);
     loop {
@@ -35,6 +46,30 @@ pub(super) fn write(value: Value, protocol: Protocol, reply: &mut Encoder<'_>) -
             frames.pop();
         }
     }
+}
+
+/// Writes a sequence of plain values; false, and nothing written, if there is a table in it.
+fn write_flat(table: &Table, protocol: Protocol, reply: &mut Encoder<'_>) -> Result<bool> {
+    let (mark, announced) = (reply.len(), table.raw_len());
+    reply.array(announced);
+    let mut written = 0;
+    for index in 1..=announced {
+        match table.raw_get(index)? {
+            Value::Nil => break,
+            Value::Table(_) => {
+                reply.truncate(mark);
+                return Ok(false);
+            }
+            value => {
+                write_one(value, protocol, reply)?;
+                written += 1;
+            }
+        }
+    }
+    if written != announced {
+        reply.correct_array(mark, announced, written);
+    }
+    Ok(true)
 }
 
 /// Writes a value, or the header of one that has parts.
