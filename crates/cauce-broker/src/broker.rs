@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cauce_engine::{
-    DeliveryKind, Engine, Gauges, Outcome, Outputs, RecordBuf, SessionId, SessionInfo, Settings, Snapshot,
+    DeliveryKind, Engine, Gauges, Outputs, RecordBuf, SessionId, SessionInfo, Settings, Snapshot,
 };
 use cauce_log::{Log, MemoryLog};
 use tokio::io::DuplexStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::busy::{Busy, Watch};
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
 use crate::config::{ClockSource, Config, Limits};
@@ -57,6 +58,8 @@ impl Broker {
         records: bool,
     ) -> Self {
         let shared = Arc::new(Shared::new(engine, limits, Clock::new(clock), log, records));
+        let weak = Arc::downgrade(&shared);
+        shared.lock().engine.set_script_watch(Box::new(Watch::new(weak)));
         // Not the broker itself: the log's thread must not be the last to hold the log.
         let waiting = Arc::clone(&shared.waiting);
         shared.log.listen(Box::new(move |news| waiting.tell(news)));
@@ -87,6 +90,13 @@ impl Broker {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Returns when a client has sent `SHUTDOWN`. The broker itself goes on: its owner decides what ends, and how.
+    pub async fn shutdown_requested(&self) {
+        let mut ending = self.shared.ending.subscribe();
+        // Fails only when the sender is gone, which this broker holds.
+        let _ended = ending.wait_for(|&ending| ending).await;
     }
 
     /// Closes all connections at once. Listeners are not concerned.
@@ -123,6 +133,11 @@ pub(crate) struct Shared {
     pub(crate) releaser: waiting::Slot,
     /// Of a broker on a disk.
     pub(crate) checkpoints: OnceLock<Checkpoints>,
+    /// The newest session's id.
+    last_session: AtomicU64,
+    pub(crate) busy: Busy,
+    /// Whether a client sent `SHUTDOWN`.
+    ending: watch::Sender<bool>,
 }
 
 /// One connection, counted for as long as this lives: from before its task runs for the first time, so that a
@@ -160,9 +175,21 @@ pub(crate) struct State {
     engine: Engine,
     outboxes: HashMap<SessionId, Arc<Outbox>>,
     out: Outputs,
-    last_session: u64,
     /// The deadline that the timer task sleeps towards, in microseconds since the epoch.
     armed_micros: u64,
+}
+
+impl State {
+    pub(crate) fn add_outbox(&mut self, id: SessionId, outbox: Arc<Outbox>) {
+        self.outboxes.insert(id, outbox);
+    }
+
+    /// Lets a connection go, if it is known.
+    pub(crate) fn remove(&mut self, id: SessionId) {
+        if self.outboxes.remove(&id).is_some() {
+            self.engine.close_session(id);
+        }
+    }
 }
 
 /// How a batch ended for the session that sent it.
@@ -190,7 +217,7 @@ impl Shared {
             records: if records { RecordBuf::default() } else { RecordBuf::disabled() },
             ..Outputs::default()
         };
-        let state = State { engine, outboxes: HashMap::new(), out, last_session: 0, armed_micros: u64::MAX };
+        let state = State { engine, outboxes: HashMap::new(), out, armed_micros: u64::MAX };
         Self {
             state: Mutex::new(state),
             log,
@@ -203,7 +230,19 @@ impl Shared {
             waiting: Arc::default(),
             releaser: waiting::Slot::default(),
             checkpoints: OnceLock::new(),
+            last_session: AtomicU64::default(),
+            busy: Busy::default(),
+            ending: watch::Sender::default(),
         }
+    }
+
+    /// Notes that a client sent `SHUTDOWN`.
+    pub(crate) fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        *self.ending.borrow()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -220,20 +259,27 @@ impl Shared {
     /// Takes in a connection.
     pub(crate) fn open(&self, info: SessionInfo) -> (SessionId, Arc<Outbox>) {
         let outbox = Arc::new(Outbox::default());
-        let mut state = self.lock();
-        state.last_session += 1;
-        let id = SessionId::new(state.last_session);
-        state.engine.open_session(self.clock.now(), id, info);
-        state.outboxes.insert(id, Arc::clone(&outbox));
+        let id = SessionId::new(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
+        if !self.busy.open(id, &info, &outbox) {
+            self.take_in(&mut self.lock(), id, info, Arc::clone(&outbox));
+        }
         (id, outbox)
+    }
+
+    pub(crate) fn take_in(&self, state: &mut State, id: SessionId, info: SessionInfo, outbox: Arc<Outbox>) {
+        state.engine.open_session(self.clock.now(), id, info);
+        state.add_outbox(id, outbox);
     }
 
     /// Lets a connection go.
     pub(crate) fn close(&self, id: SessionId) {
+        if self.busy.close(id) {
+            return;
+        }
         // Called from destructors, also while a panic unwinds: a poisoned engine is left alone.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.outboxes.remove(&id).is_some() && !self.state.is_poisoned() {
-            state.engine.close_session(id);
+        if !self.state.is_poisoned() {
+            state.remove(id);
         }
     }
 
@@ -242,23 +288,44 @@ impl Shared {
     pub(crate) fn run_batch(
         &self,
         id: SessionId,
+        own: &Arc<Outbox>,
+        feed: impl FnOnce(&mut dyn FnMut(&[&[u8]]) -> bool),
+    ) -> BatchEnd {
+        let feed = if self.busy.is_set() {
+            match self.busy.leave_request(id, own, feed) {
+                Ok(end) => return end,
+                Err(feed) => feed,
+            }
+        } else {
+            feed
+        };
+        let mut state = self.lock();
+        let end = self.run_locked(&mut state, id, own, feed);
+        if self.busy.is_set() {
+            self.end_busy(&mut state);
+        }
+        end
+    }
+
+    /// Runs requests of a session under the lock that the caller holds.
+    pub(crate) fn run_locked(
+        &self,
+        state: &mut State,
+        id: SessionId,
         own: &Outbox,
         feed: impl FnOnce(&mut dyn FnMut(&[&[u8]]) -> bool),
     ) -> BatchEnd {
-        let mut guard = self.lock();
-        let state = &mut *guard;
         let now = self.clock.now();
         let mut end = BatchEnd::Done;
         state.out.clear();
         state.engine.set_gauges(self.gauges());
         feed(&mut |args| {
-            end = match state.engine.apply(now, id, args, &mut state.out) {
-                Outcome::Replied => BatchEnd::Done,
-                Outcome::Blocked => BatchEnd::Blocked,
-                _ => BatchEnd::Close,
-            };
+            end = self.end_of(state.engine.apply(now, id, args, &mut state.out));
             end == BatchEnd::Done
         });
+        if self.busy.is_abandoned() {
+            return BatchEnd::Close;
+        }
         self.log_records(&state.out);
         let durable = self.log.durable();
         if !state.out.replies.is_empty() {
@@ -273,6 +340,10 @@ impl Shared {
 
     /// Lets the engine do what is due; says when it is due next.
     pub(crate) fn tick(&self) -> Option<cauce_engine::Timestamp> {
+        if self.busy.is_set() {
+            // Looked at again when the script has ended.
+            return None;
+        }
         let mut guard = self.lock();
         let state = &mut *guard;
         state.out.clear();
@@ -291,8 +362,9 @@ impl Shared {
         self.lock().engine.set_log_gauges(gauges);
     }
 
+    /// False while a script keeps the engine.
     pub(crate) fn is_authenticated(&self, id: SessionId) -> bool {
-        self.lock().engine.is_authenticated(id)
+        !self.busy.is_set() && self.lock().engine.is_authenticated(id)
     }
 
     fn log_records(&self, out: &Outputs) {

@@ -71,6 +71,9 @@ pub struct Limits {
     pub subscriber_slow_max: Duration,
     /// Bytes that wait for the log to be written over which no more requests are run until it catches up.
     pub log_bytes_max: u64,
+    /// How long a script that has not written may run where nobody can be answered meanwhile, so that nobody could
+    /// kill it: on a current-thread runtime.
+    pub script_time_max: Duration,
 }
 
 impl Default for Limits {
@@ -85,6 +88,7 @@ impl Default for Limits {
             subscriber_output_bytes_soft: 8 * MIB,
             subscriber_slow_max: Duration::from_secs(60),
             log_bytes_max: 64 * 1024 * 1024,
+            script_time_max: Duration::from_secs(60),
         }
     }
 }

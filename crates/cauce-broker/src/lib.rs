@@ -21,6 +21,7 @@
 //! ```
 
 mod broker;
+mod busy;
 mod checkpoint;
 mod clock;
 mod config;

@@ -27,6 +27,7 @@ struct Inner {
     /// Since when the queue has been over the soft limit.
     slow_since: Option<Instant>,
     unblocked: bool,
+    finished: bool,
     closed: bool,
     waker: Option<Waker>,
 }
@@ -50,6 +51,8 @@ pub(crate) struct Room<'a> {
 pub(crate) struct Signals {
     /// The reply of the blocked command is queued: go on with the next.
     pub(crate) unblocked: bool,
+    /// No more requests are run; the connection ends when all is sent.
+    pub(crate) finished: bool,
     /// The connection has to end now; nothing more is sent.
     pub(crate) closed: bool,
 }
@@ -79,6 +82,11 @@ impl Outbox {
         self.lock().unblocked = true;
     }
 
+    /// Ends the connection once all is sent.
+    pub(crate) fn finish(&self) {
+        self.lock().finished = true;
+    }
+
     /// Ends the connection.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
@@ -99,7 +107,11 @@ impl Outbox {
         if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
-        Signals { unblocked: std::mem::take(&mut inner.unblocked), closed: inner.closed }
+        Signals {
+            unblocked: std::mem::take(&mut inner.unblocked),
+            finished: inner.finished,
+            closed: inner.closed,
+        }
     }
 
     /// Moves what may be sent into the empty buffer `into`; returns the position that the rest has to wait for, if any.

@@ -79,6 +79,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Session<Io> {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             self.blocked &= !signals.unblocked;
+            self.closing |= signals.finished;
             let flushed = self.poll_flush(cx)?;
             if self.closing {
                 if !ready!(flushed) {

@@ -26,6 +26,8 @@ pub(crate) enum Flow {
     Block(BlockRequest),
     /// Its reply is written and the connection ends.
     Close,
+    /// The broker is to end; nothing is written.
+    Shutdown,
 }
 
 /// One running command.

@@ -1,5 +1,7 @@
 //! Settings that `CONFIG GET` shows and `CONFIG SET` changes, and facts that the broker knows of itself.
 
+use std::time::Duration;
+
 use crate::encoding::Thresholds;
 use crate::errors::{self, Error};
 use crate::glob;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub transaction_commands_max: usize,
     /// Longest string value, in bytes (Redis: `proto-max-bulk-len`).
     pub proto_max_bulk_len: usize,
+    /// Milliseconds after which a running script makes the broker answer `BUSY`; 0 for never.
+    pub busy_reply_threshold_ms: u64,
     /// Seed of the hash tables, so that strangers cannot choose colliding keys. Does not change any reply.
     pub hash_seed: u64,
     /// What is wrong on purpose.
@@ -89,6 +93,7 @@ impl Default for Settings {
             subscriptions_max: 1_000_000,
             transaction_commands_max: 1_000_000,
             proto_max_bulk_len: 512 * 1024 * 1024,
+            busy_reply_threshold_ms: 5000,
             hash_seed: 0,
             #[cfg(feature = "seeded-faults")]
             fault: crate::faults::Fault::default(),
@@ -139,6 +144,7 @@ const PARAMETERS: &[Parameter] = &[
     fixed("appendfsync", |s| s.facts.appendfsync.to_owned()),
     fixed("appendonly", |s| if s.facts.appendonly { "yes" } else { "no" }.to_owned()),
     fixed("bind", |s| s.facts.bind.clone()),
+    changeable("busy-reply-threshold", busy_threshold, set_busy_threshold),
     fixed("databases", |s| s.databases.to_string()),
     fixed("dir", |s| s.facts.directory.clone()),
     changeable(
@@ -173,6 +179,7 @@ const PARAMETERS: &[Parameter] = &[
             Ok(())
         },
     ),
+    changeable("lua-time-limit", busy_threshold, set_busy_threshold),
     fixed("maxclients", |s| s.facts.maxclients.to_string()),
     changeable(
         "maxmemory",
@@ -302,7 +309,22 @@ const fn changeable(name: &'static str, show: Show, change: Change) -> Parameter
     Parameter { name, show, change: Some(change) }
 }
 
+fn busy_threshold(settings: &Settings) -> String {
+    settings.busy_reply_threshold_ms.to_string()
+}
+
+fn set_busy_threshold(settings: &mut Settings, text: &str) -> Result<(), Error> {
+    settings.busy_reply_threshold_ms = whole_number("busy-reply-threshold", text)? as u64;
+    Ok(())
+}
+
 impl Settings {
+    /// After how long a script makes the broker answer `BUSY`, if ever.
+    pub(crate) fn busy_reply_threshold(&self) -> Option<Duration> {
+        let ms = self.busy_reply_threshold_ms;
+        (ms > 0).then(|| Duration::from_millis(ms))
+    }
+
     /// How a stream keeps marks that says nothing of it.
     pub(crate) fn idempotency_limits(&self) -> IdempotencyLimits {
         IdempotencyLimits { duration_s: self.stream_idmp_duration, max_size: self.stream_idmp_maxsize }

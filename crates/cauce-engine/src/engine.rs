@@ -79,22 +79,12 @@ impl Engine {
 
     /// Takes in a new connection. Ids must not be used twice.
     pub fn open_session(&mut self, now: Timestamp, id: SessionId, info: SessionInfo) {
-        let core = &mut self.core;
-        core.started_at.get_or_insert(now);
-        core.stats.connections += 1;
-        let user = Arc::clone(core.users.default_user());
-        let before = core.sessions.insert(id, Session::new(id, info, now, user));
-        assert!(before.is_none(), "session ids are used once");
+        self.core.open_session(now, id, info);
     }
 
     /// Lets a connection go: its subscriptions, watches and waiting end.
     pub fn close_session(&mut self, id: SessionId) {
-        self.core.unblock(id);
-        self.core.unwatch(id);
-        for kind in [ChannelKind::Channel, ChannelKind::Pattern, ChannelKind::Shard] {
-            self.core.unsubscribe_all(id, kind);
-        }
-        self.core.sessions.remove(&id);
+        self.core.close_session(id);
     }
 
     /// Runs one command of a session; `args[0]` is its name. Replies and effects are appended to `out`.
@@ -274,6 +264,25 @@ impl Core {
             own_pushes: Vec::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// See [`Engine::open_session`].
+    pub(crate) fn open_session(&mut self, now: Timestamp, id: SessionId, info: SessionInfo) {
+        self.started_at.get_or_insert(now);
+        self.stats.connections += 1;
+        let user = Arc::clone(self.users.default_user());
+        let before = self.sessions.insert(id, Session::new(id, info, now, user));
+        assert!(before.is_none(), "session ids are used once");
+    }
+
+    /// See [`Engine::close_session`].
+    pub(crate) fn close_session(&mut self, id: SessionId) {
+        self.unblock(id);
+        self.unwatch(id);
+        for kind in [ChannelKind::Channel, ChannelKind::Pattern, ChannelKind::Shard] {
+            self.unsubscribe_all(id, kind);
+        }
+        self.sessions.remove(&id);
     }
 
     /// Whether commands that need memory are refused.

@@ -25,6 +25,7 @@ pub(crate) const WRONG_TYPE: Error =
     Error::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
 pub(crate) const SYNTAX: Error = Error::fixed("ERR syntax error");
 pub(crate) const NOT_INTEGER: Error = Error::fixed("ERR value is not an integer or out of range");
+pub(crate) const NO_SHUTDOWN: Error = Error::fixed("ERR No shutdown in progress.");
 pub(crate) const NO_SUCH_KEY: Error = Error::fixed("ERR no such key");
 pub(crate) const INVALID_CURSOR: Error = Error::fixed("ERR invalid cursor");
 pub(crate) const INCREMENT_OVERFLOW: Error = Error::fixed("ERR increment or decrement would overflow");

@@ -44,7 +44,7 @@ pub use engine::{Engine, Gauges, LogGauges, Snapshot};
 pub use faults::Fault;
 pub use outputs::{Delivery, DeliveryKind, Outcome, Outputs, Position, ReplyGate};
 pub use records::{RecordBuf, ReplayError};
-pub use script::{ScriptFate, ScriptWatch};
+pub use script::{RunningScript, ScriptFate, ScriptWatch};
 pub use session::{SessionId, SessionInfo};
 pub use time::Timestamp;
 pub use users::Users;

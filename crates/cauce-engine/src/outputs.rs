@@ -22,6 +22,8 @@ pub enum Outcome {
     Blocked,
     /// Its reply is in [`Outputs::replies`], and the connection is to be closed once that is sent.
     Close,
+    /// The broker was told to end (`SHUTDOWN`). There is no reply.
+    Shutdown,
 }
 
 /// Bytes for a session other than the one whose command ran.

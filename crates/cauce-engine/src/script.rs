@@ -19,7 +19,7 @@ mod words;
 
 pub(crate) use interpreter::{Interpreter, Request};
 pub(crate) use watch::Watch;
-pub use watch::{ScriptFate, ScriptWatch};
+pub use watch::{RunningScript, ScriptFate, ScriptWatch};
 
 use std::fmt;
 
@@ -61,6 +61,17 @@ impl fmt::Debug for Sha {
 pub(crate) struct Scripts {
     interpreter: Option<Box<Interpreter>>,
     pub(crate) watch: Watch,
+    /// Set while others run commands beside a script.
+    pub(crate) running: Option<Running>,
+}
+
+/// What commands beside a running script have to know of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Running {
+    /// It has written: it can't be killed.
+    pub(crate) wrote: bool,
+    /// `SCRIPT KILL` was accepted.
+    pub(crate) kill_requested: bool,
 }
 
 impl Scripts {

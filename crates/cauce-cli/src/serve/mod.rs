@@ -83,10 +83,14 @@ impl Sync {
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let runtime = match args.io_threads {
         0 => bail!("--io-threads must be at least 1"),
-        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        // One worker, but of a runtime that can give its tasks to another thread when a script does not end.
         threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     };
-    runtime.context("cannot start the runtime")?.block_on(serve(args))
+    let runtime = runtime.context("cannot start the runtime")?;
+    let ended = runtime.block_on(serve(args));
+    // A script that does not end keeps its thread: it is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -125,6 +129,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     tokio::select! {
         () = broker.serve(tcp) => {}
         () = async { match unix { Some(unix) => broker.serve(unix).await, None => std::future::pending().await } } => {}
+        () = broker.shutdown_requested() => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         failure = broker.failed() => {

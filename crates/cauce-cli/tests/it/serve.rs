@@ -121,3 +121,22 @@ fn ten_connections_that_say_half_a_command_disturb_nobody() {
         assert!(stream.read(&mut [0]).is_err(), "nothing is answered before the command is whole");
     }
 }
+
+#[test]
+fn it_can_be_ended_while_a_script_does_not_end() {
+    let mut server = Server::start(&[]);
+    server.ask("CONFIG SET busy-reply-threshold 20", "+OK\r\n");
+    let mut stuck = TcpStream::connect(&server.address).unwrap();
+    stuck.write_all(b"EVAL \"redis.call('SET','k','v') while true do end\" 0\r\n").unwrap();
+    let mut operator = TcpStream::connect(&server.address).unwrap();
+    loop {
+        operator.write_all(b"PING\r\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(&operator).read_line(&mut line).unwrap();
+        if line.starts_with("-BUSY") {
+            break;
+        }
+    }
+    operator.write_all(b"SHUTDOWN NOSAVE\r\n").unwrap();
+    assert!(server.process.wait().unwrap().success());
+}

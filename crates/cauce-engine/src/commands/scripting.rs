@@ -126,8 +126,7 @@ const SUBCOMMANDS: &[CommandSpec] = &[
         Flags::ALLOW_BUSY,
         "2.6.0",
         "Terminates a server-side Lua script during execution.",
-        // Only reached while no script runs: the broker answers it itself while one does.
-        |_, _| Err(texts::NOT_BUSY),
+        kill,
     ),
     row("script|load", 3, Flags::STALE, "2.6.0", "Loads a server-side Lua script to the script cache.", load),
 ];
@@ -171,6 +170,16 @@ fn load(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let loaded = interpreter.load(text);
     call.core.scripts.put_back(interpreter);
     call.reply.bulk(loaded?.as_str().as_bytes());
+    Ok(Flow::Done)
+}
+
+fn kill(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
+    let running = call.core.scripts.running.as_mut().ok_or(texts::NOT_BUSY)?;
+    if running.wrote {
+        return Err(texts::UNKILLABLE);
+    }
+    running.kill_requested = true;
+    call.reply.ok();
     Ok(Flow::Done)
 }
 

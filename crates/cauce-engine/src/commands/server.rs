@@ -70,6 +70,19 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         })
     },
     row("flushall", -1, Flags::WRITE, "1.0.0", "Removes all keys from all databases.", flushall),
+    row(
+        "shutdown",
+        -1,
+        Flags::ADMIN
+            .and(Flags::NOSCRIPT)
+            .and(Flags::LOADING)
+            .and(Flags::STALE)
+            .and(Flags::NO_MULTI)
+            .and(Flags::ALLOW_BUSY),
+        "1.0.0",
+        "Synchronously saves the database(s) to disk and shuts down the Redis server.",
+        shutdown,
+    ),
 ];
 
 /// No functions can be loaded here; clients that clear a server before they use it ask for these two.
@@ -101,6 +114,32 @@ fn function_flush(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 fn function_list(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
     call.reply.array(0);
     Ok(Flow::Done)
+}
+
+/// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`. Nothing waits for replicas here, so NOW and FORCE say nothing
+/// and there is never a shutdown to abort.
+fn shutdown(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
+    let (mut saves, mut keeps, mut aborts) = (false, false, false);
+    for option in from(args, 1) {
+        match () {
+            () if is(option, "NOSAVE") => keeps = true,
+            () if is(option, "SAVE") => saves = true,
+            () if is(option, "ABORT") => aborts = true,
+            () if is(option, "NOW") || is(option, "FORCE") => {}
+            () => return Err(errors::SYNTAX),
+        }
+    }
+    if (aborts && args.len() > 2) || (saves && keeps) {
+        return Err(errors::SYNTAX);
+    }
+    if aborts {
+        return Err(errors::NO_SHUTDOWN);
+    }
+    // While a script runs nothing can be saved.
+    if call.core.scripts.running.is_some() && !keeps {
+        return Err(errors::script::BUSY);
+    }
+    Ok(Flow::Shutdown)
 }
 
 fn time(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {

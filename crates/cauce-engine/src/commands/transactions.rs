@@ -20,7 +20,7 @@ const fn row(
     CommandSpec {
         name,
         arity,
-        flags: flags.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::ALLOW_BUSY),
+        flags: flags.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
         keys: Keys::None,
         group: "transactions",
         since,
@@ -32,23 +32,32 @@ const fn row(
 }
 
 const NOW: Flags = Flags::IMMEDIATE;
+/// What may be said while a script keeps the engine: all but EXEC.
+const NOW_OR_BUSY: Flags = NOW.and(Flags::FAST).and(Flags::ALLOW_BUSY);
 
 pub(crate) const COMMANDS: &[CommandSpec] = &[
-    row("multi", 1, NOW.and(Flags::FAST), "1.2.0", "Starts a transaction.", multi),
+    row("multi", 1, NOW_OR_BUSY, "1.2.0", "Starts a transaction.", multi),
     row("exec", 1, NOW, "1.2.0", "Executes all commands in a transaction.", exec),
-    row("discard", 1, NOW.and(Flags::FAST), "2.0.0", "Discards a transaction.", discard),
+    row("discard", 1, NOW_OR_BUSY, "2.0.0", "Discards a transaction.", discard),
     CommandSpec {
         keys: Keys::ALL,
         ..row(
             "watch",
             -2,
-            NOW.and(Flags::FAST),
+            NOW_OR_BUSY,
             "2.2.0",
             "Monitors changes to keys to determine the execution of a transaction.",
             watch,
         )
     },
-    row("unwatch", 1, Flags::FAST, "2.2.0", "Forgets about watched keys of a transaction.", unwatch),
+    row(
+        "unwatch",
+        1,
+        Flags::FAST.and(Flags::ALLOW_BUSY),
+        "2.2.0",
+        "Forgets about watched keys of a transaction.",
+        unwatch,
+    ),
 ];
 
 fn multi(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {

@@ -13,7 +13,7 @@ use crate::users::Context;
 
 impl Core {
     /// Runs one command and writes its reply, or the error that kept it from running.
-    pub(super) fn dispatch(
+    pub(crate) fn dispatch(
         &mut self,
         now: Timestamp,
         by: SessionId,
@@ -69,6 +69,7 @@ impl Core {
         match flow {
             Flow::Done => Outcome::Replied,
             Flow::Close => Outcome::Close,
+            Flow::Shutdown => Outcome::Shutdown,
             Flow::Block(request) => {
                 self.block(by, request);
                 Outcome::Blocked
@@ -81,6 +82,7 @@ impl Core {
         let spec = self.resolve(args)?;
         let memory_full = self.memory_is_full();
         let log_full = self.gauges.log_full;
+        let busy = self.scripts.running.is_some();
         let queue_max = self.settings.transaction_commands_max;
         let session = self.session_mut(by);
         session.active_at = now;
@@ -99,6 +101,9 @@ impl Core {
         }
         if log_full && session.would_write(spec) {
             return Err(errors::LOG_FULL);
+        }
+        if busy && !spec.flags.has(Flags::ALLOW_BUSY) {
+            return Err(errors::script::BUSY);
         }
         if session.is_subscriber_only() && !spec.flags.has(Flags::SUBSCRIBER) {
             return Err(errors::subscriber_only(spec.name));

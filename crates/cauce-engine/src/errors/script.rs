@@ -66,3 +66,9 @@ pub(crate) const SET_REPL_FLAGS: Error =
 pub(crate) const SETRESP_ARGUMENTS: Error = Error::fixed("ERR redis.setresp() requires one argument.");
 pub(crate) const SETRESP_VERSION: Error = Error::fixed("ERR RESP version must be 2 or 3.");
 pub(crate) const ACL_COMMAND: Error = Error::fixed("ERR Invalid command passed to redis.acl_check_cmd()");
+
+pub(crate) const BUSY: Error =
+    Error::fixed("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.");
+pub(crate) const UNKILLABLE: Error = Error::fixed(
+    "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+);

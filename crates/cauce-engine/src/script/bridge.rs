@@ -12,11 +12,12 @@ use crate::command::{CommandSpec, CommandTable, Flags};
 use crate::config::Settings;
 use crate::engine::Core;
 use crate::errors::{self, Error, script as texts};
-use crate::outputs::{Outputs, Position};
+use crate::outputs::{Outcome, Outputs, Position};
 use crate::random::Rand48;
-use crate::script::watch::{ScriptFate, Watch};
+use crate::script::Running;
+use crate::script::watch::{RunningScript, ScriptFate, Watch};
 use crate::script::words::Words;
-use crate::session::SessionId;
+use crate::session::{SessionId, SessionInfo};
 use crate::time::Timestamp;
 use crate::users::Context;
 
@@ -98,7 +99,8 @@ impl Bridge {
             return Err(texts::NESTED);
         }
         self.commands = self.commands.wrapping_add(1);
-        if self.commands.is_multiple_of(COMMANDS_PER_POLL) && self.poll() == ScriptFate::Kill {
+        let look = self.killed || self.commands.is_multiple_of(COMMANDS_PER_POLL);
+        if look && self.poll() == ScriptFate::Kill {
             return Err(texts::KILLED);
         }
         let spec = self.admit(args)?;
@@ -164,13 +166,39 @@ impl Bridge {
 
     /// Asks the watch; a script that is to end remembers it.
     pub(super) fn poll(&mut self) -> ScriptFate {
-        if !self.open {
-            return ScriptFate::Continue;
+        if !self.open || self.killed {
+            return if self.killed { ScriptFate::Kill } else { ScriptFate::Continue };
         }
-        let wrote = self.wrote;
-        let fate = self.watch.0.as_mut().map_or(ScriptFate::Continue, |watch| watch.poll(wrote));
-        self.killed |= fate == ScriptFate::Kill;
+        let Some(mut watch) = self.watch.0.take() else { return ScriptFate::Continue };
+        self.core.scripts.running = Some(Running { wrote: self.wrote, kill_requested: false });
+        let fate = watch.poll(&mut RunningScript::new(self));
+        self.core.scripts.running = None;
+        self.watch.0 = Some(watch);
+        self.killed = fate == ScriptFate::Kill;
         fate
+    }
+
+    // What the watch may do.
+
+    pub(super) fn wrote(&self) -> bool {
+        self.wrote
+    }
+
+    pub(super) fn kill_requested(&self) -> bool {
+        self.core.scripts.running.is_some_and(|running| running.kill_requested)
+    }
+
+    pub(super) fn open_session(&mut self, id: SessionId, info: SessionInfo) {
+        self.core.open_session(self.now, id, info);
+    }
+
+    pub(super) fn close_session(&mut self, id: SessionId) {
+        assert!(id != self.by, "the session of a running script is open");
+        self.core.close_session(id);
+    }
+
+    pub(super) fn apply_meanwhile(&mut self, by: SessionId, args: &[&[u8]], out: &mut Outputs) -> Outcome {
+        self.core.dispatch(self.now, by, args, out)
     }
 }
 
@@ -196,7 +224,7 @@ impl<'c, 'a> Lent<'c, 'a> {
             (inner.after, inner.wrote, inner.killed, inner.commands) = (Position::default(), false, false, 0);
             inner.open = true;
             if let Some(watch) = &mut inner.watch.0 {
-                watch.begin();
+                watch.begin(inner.core.settings.busy_reply_threshold());
             }
         }
         Self { bridge: Arc::clone(bridge), call, database }

@@ -8,6 +8,8 @@ use mlua::{
     Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Table, Value, VmState, chunk::ChunkMode,
 };
 
+use mlua::state::{GcIncParams, GcMode};
+
 use super::bridge::{Bridge, Lent, Rights, lock};
 use super::shebang::ScriptFlags;
 use super::watch::ScriptFate;
@@ -21,6 +23,9 @@ const INSTRUCTIONS_PER_POLL: u32 = 100_000;
 /// The collector begins anew when memory has grown to this many percent: scripts leave little behind, and the memory
 /// of the interpreter is small.
 const GC_PAUSE: i32 = 400;
+
+/// What errors call a script.
+const SCRIPT_NAME: &str = "@user_script";
 
 /// A script that a client wants to run.
 #[derive(Debug)]
@@ -68,12 +73,8 @@ impl Interpreter {
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=sandbox").set_mode(ChunkMode::Text);
         let (globals, view, run): (Table, Table, Function) = prelude.call(host)?;
         lua.set_globals(view)?;
-        let watched = Arc::clone(&bridge);
-        lua.gc_set_mode(mlua::state::GcMode::Incremental(
-            mlua::state::GcIncParams::default().pause(GC_PAUSE),
-        ));
-        let every = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_POLL);
-        lua.set_global_hook(every, move |lua, _| look(lua, &watched))?;
+        lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GC_PAUSE)));
+        watch(&lua, &bridge)?;
         Ok(Self {
             keys_name: lua.create_string("KEYS")?,
             arguments_name: lua.create_string("ARGV")?,
@@ -102,7 +103,7 @@ impl Interpreter {
     fn compile(&self, text: &[u8]) -> Result<Script, Error> {
         let (flags, skipped) = ScriptFlags::parse(text)?;
         let body = text.get(skipped..).unwrap_or_default();
-        let chunk = self.lua.load(body).set_name("@user_script").set_mode(ChunkMode::Text);
+        let chunk = self.lua.load(body).set_name(SCRIPT_NAME).set_mode(ChunkMode::Text);
         let function = chunk.into_function().map_err(|error| texts::compile(&raise::describe(&error)))?;
         Ok(Script { function, flags })
     }
@@ -122,12 +123,15 @@ impl Interpreter {
             let bridge = lock(&self.bridge);
             (bridge.protocol, bridge.killed)
         };
+        if killed {
+            watch(&self.lua, &self.bridge).map_err(|error| failed(&error))?;
+        }
         match ended {
-            _ if killed => Err(texts::KILLED),
-            Ok((true, value, is_sequence)) => result::write(value, is_sequence, protocol, &mut call.reply)
-                .map_err(|error| texts::plain(&format!("ERR {}", raise::describe(&error)))),
+            Ok((true, value, is_sequence)) => {
+                result::write(value, is_sequence, protocol, &mut call.reply).map_err(|error| failed(&error))
+            }
             Ok((false, error, _)) => Err(result::error(&error, request.sha.as_str())),
-            Err(error) => Err(texts::plain(&format!("ERR {}", raise::describe(&error)))),
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -152,24 +156,34 @@ fn rights(flags: ScriptFlags, asked_read_only: bool, memory_is_full: bool) -> Re
     Ok(Rights { read_only: asked_read_only || flags.no_writes, allow_oom: flags.allow_oom })
 }
 
-/// Lets the watch look at the running script.
+/// An error of the interpreter outside of a script's own code.
+fn failed(error: &mlua::Error) -> Error {
+    texts::plain(&format!("ERR {}", raise::describe(error)))
+}
+
+/// Lets the watch look at running scripts now and then.
+fn watch(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> mlua::Result<()> {
+    let bridge = Arc::clone(bridge);
+    let every = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_POLL);
+    lua.set_global_hook(every, move |lua, _| look(lua, &bridge))
+}
+
 fn look(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> mlua::Result<VmState> {
     // Held while a command runs; then the next look will do.
     let Ok(mut inner) = bridge.try_lock() else { return Ok(VmState::Continue) };
-    if !inner.killed && inner.poll() == ScriptFate::Continue {
+    if inner.poll() == ScriptFate::Continue {
         return Ok(VmState::Continue);
     }
     drop(inner);
-    // At every line from now on, so that no `pcall` of the script can go on.
-    let again = Arc::clone(bridge);
-    lua.set_global_hook(HookTriggers::EVERY_LINE, move |_, _| end_killed(&again))?;
+    // At every line from now on, so that no `pcall` of the script can go on for long.
+    lua.set_global_hook(HookTriggers::EVERY_LINE, |_, place| {
+        // The sandbox's own lines have to run.
+        let is_script = place.source().source.is_some_and(|name| name == SCRIPT_NAME);
+        if is_script { Err(killed()) } else { Ok(VmState::Continue) }
+    })?;
     Err(killed())
 }
 
-fn end_killed(bridge: &Arc<Mutex<Bridge>>) -> mlua::Result<VmState> {
-    if lock(bridge).killed { Err(killed()) } else { Ok(VmState::Continue) }
-}
-
 fn killed() -> mlua::Error {
-    mlua::Error::runtime(texts::KILLED.text())
+    raise::reply(texts::KILLED.text().as_bytes())
 }
