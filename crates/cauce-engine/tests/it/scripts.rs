@@ -188,3 +188,13 @@ fn memory_and_read_only_scripts_have_their_rules() {
         assert_eq!(run(&mut world, b"EVAL", script.as_bytes()), error);
     }
 }
+
+#[test]
+fn shutdown_is_left_to_the_broker() {
+    let mut world = World::new();
+    world.check(&[
+        ("SHUTDOWN SAVE NOSAVE", "-ERR syntax error"),
+        ("SHUTDOWN ABORT", "-ERR No shutdown in progress."),
+    ]);
+    assert_eq!(world.run_args(1, &[b"SHUTDOWN", b"NOSAVE"]), (Outcome::Shutdown, String::new()));
+}
