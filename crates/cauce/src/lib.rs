@@ -64,7 +64,7 @@ mod stream;
 pub use broker::{BrokerInfo, Durability};
 pub use bus::{Bus, SubscribeError};
 pub use cauce_macros::Event;
-pub use channel::{Body, Channel, Received, Subscription};
+pub use channel::{Body, Channel, Json, Received, Subscription};
 pub use entry::{Entry, EntryId, Fields, ParseEntryIdError};
 pub use error::{CommandError, ConnectError, PublishAllError, PublishError};
 pub use event::{DecodeError, EncodeError, Event, Metadata};

@@ -2,7 +2,7 @@
 //!
 //! Nothing here is asked of the server. An event that was published is settled in a group when a handler
 //! wrote that it did its work, or when it lies among the group's dead letters; the books balance when every
-//! group settled exactly what was published for it, and every display saw, or was told that it missed, all
+//! group settled exactly what was published for it (the ticket desk: what was sent to its queue), and every display saw, or was told that it missed, all
 //! that was announced.
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,7 +21,7 @@ const NAMED_IDS: usize = 5;
 pub(super) struct Group {
     /// Its name.
     pub(super) name: &'static str,
-    /// What it acts on; the rest it acknowledges unhandled.
+    /// What it acts on; the rest it acknowledges unhandled. Nothing: it takes the jobs of the queue.
     pub(super) acts_on: &'static [Action],
 }
 
@@ -31,6 +31,10 @@ pub(super) struct Books {
     published: HashMap<Action, IdSet>,
     published_twice: u64,
     announced: IdSet,
+    /// Events that a job was sent for,
+    jobs: IdSet,
+    /// and the group that sends one for each that it handles.
+    jobs_of: &'static str,
     groups: Vec<GroupBook>,
     displays: BTreeMap<String, DisplayBook>,
     strangers: Vec<String>,
@@ -74,11 +78,13 @@ pub(super) struct DisplayBook {
 
 impl Books {
     /// Empty books of these groups and displays.
-    pub(super) fn new(groups: &[Group], displays: &[String]) -> Self {
+    pub(super) fn new(groups: &[Group], jobs_of: &'static str, displays: &[String]) -> Self {
         Self {
             published: Action::ALL.into_iter().map(|action| (action, IdSet::default())).collect(),
             published_twice: 0,
             announced: IdSet::default(),
+            jobs: IdSet::default(),
+            jobs_of,
             groups: groups.iter().copied().map(GroupBook::new).collect(),
             displays: displays.iter().map(|name| (name.clone(), DisplayBook::new())).collect(),
             strangers: Vec::new(),
@@ -92,6 +98,7 @@ impl Books {
             Fact::Announced => {
                 self.announced.insert(line.event);
             }
+            Fact::Sent => self.send(line.event),
             Fact::Handled { .. } | Fact::Failed(_) | Fact::DeadLettered(_) => {
                 match self.groups.iter_mut().find(|book| book.group.name == line.group) {
                     Some(book) => book.enter(line),
@@ -114,6 +121,15 @@ impl Books {
         }
         for book in &mut self.groups {
             book.due += u64::from(book.group.acts_on.contains(&action));
+        }
+    }
+
+    /// A second job for an event is the first one's repetition, and what comes of it a duplicate.
+    fn send(&mut self, event: u64) {
+        if self.jobs.insert(event) {
+            for book in self.groups.iter_mut().filter(|book| book.takes_jobs()) {
+                book.due += 1;
+            }
         }
     }
 
@@ -160,7 +176,17 @@ impl Books {
             ));
         }
         for book in &self.groups {
-            book.compare(&self.published, &mut problems);
+            match book.takes_jobs() {
+                true => book.compare(&[&self.jobs], &mut problems),
+                false => {
+                    let due = book.group.acts_on.iter().filter_map(|action| self.published.get(action));
+                    book.compare(&due.collect::<Vec<_>>(), &mut problems);
+                }
+            }
+            if book.group.name == self.jobs_of {
+                let without = book.handled.iter().filter(|event| !self.jobs.contains(*event));
+                complain(&mut problems, &format!("{} sent no job for", self.jobs_of), without);
+            }
         }
         for (name, book) in &self.displays {
             if book.accounted() != self.announced() || book.seen_twice > 0 {
@@ -213,7 +239,7 @@ impl GroupBook {
             Fact::DeadLettered(reason) => {
                 self.dead.insert(line.event, reason.to_owned());
             }
-            Fact::Published(_) | Fact::Announced | Fact::Seen { .. } | Fact::Missed(_) => {}
+            Fact::Published(_) | Fact::Announced | Fact::Sent | Fact::Seen { .. } | Fact::Missed(_) => {}
         }
     }
 
@@ -235,9 +261,12 @@ impl GroupBook {
         self.handled() + only_dead.count() as u64
     }
 
-    fn compare(&self, published: &HashMap<Action, IdSet>, problems: &mut Vec<String>) {
+    fn takes_jobs(&self) -> bool {
+        self.group.acts_on.is_empty()
+    }
+
+    fn compare(&self, due: &[&IdSet], problems: &mut Vec<String>) {
         let name = self.group.name;
-        let due: Vec<&IdSet> = self.group.acts_on.iter().filter_map(|action| published.get(action)).collect();
         let is_settled = |event| self.handled.contains(event) || self.dead.contains_key(&event);
         let lost = due.iter().flat_map(|ids| ids.iter()).filter(|event| !is_settled(*event));
         complain(problems, &format!("{name} neither handled nor dead-lettered"), lost);
@@ -301,6 +330,7 @@ fn count(number: usize, noun: &str) -> String {
 mod tests {
     use super::*;
 
+    const TICKETS: Group = Group { name: "tickets", acts_on: &[] };
     const DELAY: Group = Group { name: "delay", acts_on: &[Action::Departed, Action::Arrived] };
 
     /// A run in which all is right, one line per fact.
@@ -317,10 +347,14 @@ mod tests {
         "4 delay dead-letters-1 1 dead-lettered unreadable",
         "1 gates display-1 1 seen 5",
         "0 gates display-1 1 missed 1",
+        "2 delay delay-1 1 sent -",
+        "3 delay delay-1 1 sent -",
+        "2 tickets tickets-1 1 handled 30",
+        "3 tickets tickets-1 2 handled 30",
     ];
 
     fn books(lines: &[&str]) -> Books {
-        let mut books = Books::new(&[DELAY], &["display-1".to_owned()]);
+        let mut books = Books::new(&[DELAY, TICKETS], "delay", &["display-1".to_owned()]);
         for line in lines {
             let line = line.splitn(6, ' ').collect::<Vec<_>>().join("\t");
             books.enter(&Line::decode(&line).unwrap());
@@ -358,6 +392,7 @@ mod tests {
         let missed =
             "display-1 saw 1 messages (0 of them twice) and was told that it missed 0, of 2 announced";
         check(Some(11), &[], missed);
+        check(Some(14), &[], "tickets neither handled nor dead-lettered: 1 event (2)");
         check(Some(0), &[], "the operations desk had 4 events to publish and wrote down 3 (0 of them twice)");
         for line in 0..BALANCED.len() {
             let mut lines = BALANCED.to_vec();
@@ -368,10 +403,28 @@ mod tests {
     }
 
     #[test]
+    fn a_handled_event_without_its_job_is_noticed() {
+        let mut lines = BALANCED.to_vec();
+        lines.remove(12);
+        let expected = [
+            "delay sent no job for: 1 event (2)",
+            "tickets settled what nobody published for it: 1 event (2)",
+        ];
+        assert_eq!(books(&lines).problems(4), expected);
+    }
+
+    #[test]
     fn what_nobody_published_is_noticed() {
         check(
             None,
-            &["1 delay delay-1 1 handled 10", "9 delay delay-1 1 handled 10"],
+            &[
+                "1 delay delay-1 1 handled 10",
+                "1 delay delay-1 1 sent -",
+                "1 tickets tickets-1 1 handled 9",
+                "9 delay delay-1 1 handled 10",
+                "9 delay delay-1 1 sent -",
+                "9 tickets tickets-1 1 handled 9",
+            ],
             "delay settled what nobody published for it: 2 events (1, 9)",
         );
         check(None, &["2 repair repair-1 1 handled 10"], "group repair is not part of this run");

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::Fault;
 use super::desks::Role;
 
-/// The instance that is killed.
-pub(super) const VICTIM: &str = "delay-2";
+/// The instances that are killed: one of a consumer group, and one of a queue's workers.
+pub(super) const VICTIMS: [&str; 2] = ["delay-2", "tickets-2"];
 
 /// How many lines or events a faulty part gets right first.
 const FAULT_AFTER: u64 = 20;
@@ -42,6 +42,7 @@ pub(super) fn audience(fault: Option<Fault>) -> Vec<Member> {
         (Role::Display, "display", 3),
         (Role::Statistics, "statistics", 1),
         (Role::Delay, "delay", 3),
+        (Role::Tickets, "tickets", 2),
         (Role::Rebooking, "rebooking", 2),
     ];
     let mut members = Vec::new();

@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 
 use super::Fault;
 use super::books::Books;
-use super::cast::{self, Member, Setting, VICTIM};
+use super::cast::{self, Member, Setting, VICTIMS};
 use super::child::Part;
-use super::desks::{GROUPS, Role};
+use super::desks::{GROUPS, JOBS_OF, Role};
 use super::ledger::Reader;
 use super::progress::Progress;
 use super::report::{self, Run};
@@ -59,11 +59,11 @@ pub(super) fn conduct(score: &Score<'_>) -> anyhow::Result<Outcome> {
     company.watch(score.patience)?;
     let elapsed = company.began.map_or(Duration::ZERO, |began| began.elapsed());
     company.finish()?;
-    let report = report::lines(&company.books, &Run { elapsed, killed: VICTIM });
+    let report = report::lines(&company.books, &Run { elapsed, killed: &VICTIMS });
     let mut problems = company.books.problems(company.planned);
     problems.append(&mut company.troubles);
-    if !company.killed {
-        problems.push(format!("{VICTIM} was never killed: it did not get enough work"));
+    for victim in VICTIMS.iter().filter(|victim| !company.is_killed(victim)) {
+        problems.push(format!("{victim} was never killed: it did not get enough work"));
     }
     Ok(Outcome { report, problems })
 }
@@ -84,7 +84,7 @@ struct Company<'a> {
     began: Option<Instant>,
     is_full_speed: bool,
     ordered_to_hold: bool,
-    killed: bool,
+    killed: Vec<String>,
     finishing: bool,
     /// What went wrong beside the books.
     troubles: Vec<String>,
@@ -101,7 +101,7 @@ impl<'a> Company<'a> {
             dir,
             parts: Vec::new(),
             readers: everybody.map(|member| Reader::new(dir, &member.instance)).collect(),
-            books: Books::new(&GROUPS, &displays),
+            books: Books::new(&GROUPS, JOBS_OF, &displays),
             progress: Progress::new(),
             sender,
             signals,
@@ -111,7 +111,7 @@ impl<'a> Company<'a> {
             began: None,
             is_full_speed: score.setting.seconds.is_none(),
             ordered_to_hold: false,
-            killed: false,
+            killed: Vec::new(),
             finishing: false,
             troubles: Vec::new(),
         }
@@ -143,7 +143,7 @@ impl<'a> Company<'a> {
             if self.read_ledgers()? {
                 last_line = Instant::now();
             }
-            self.choose_victim()?;
+            self.choose_victims()?;
             self.progress.show(&self.books, self.planned);
             if self.planned > 0 && self.books.published() >= self.planned && self.books.settled() {
                 self.progress.say("everything published is settled");
@@ -157,16 +157,18 @@ impl<'a> Company<'a> {
         }
     }
 
-    /// When enough has been published, the victim is told to hold an event: it is killed over that.
-    fn choose_victim(&mut self) -> anyhow::Result<()> {
+    /// When enough has been published, the victims are told to hold an event: they are killed over that.
+    fn choose_victims(&mut self) -> anyhow::Result<()> {
         let is_short = self.is_full_speed && self.planned < FEW_EVENTS;
         let kill_after = if is_short { 0.0 } else { KILL_AFTER * self.planned as f64 };
         if self.ordered_to_hold || self.planned == 0 || (self.books.published() as f64) < kill_after {
             return Ok(());
         }
         self.ordered_to_hold = true;
-        let victim = self.parts.iter_mut().find(|part| part.instance == VICTIM);
-        victim.context("the victim is part of every run")?.hold()
+        for part in self.parts.iter_mut().filter(|part| VICTIMS.contains(&part.instance.as_str())) {
+            part.hold()?;
+        }
+        Ok(())
     }
 
     /// Lets every part finish, and reads what they wrote at the end.
@@ -176,7 +178,7 @@ impl<'a> Company<'a> {
         let deadline = Instant::now() + PART_TIMEOUT;
         for part in &mut self.parts {
             match part.wait(deadline)? {
-                _ if part.instance == VICTIM && self.killed => {}
+                _ if self.killed.contains(&part.instance) => {}
                 Some(status) if status.success() => {}
                 Some(status) => {
                     self.troubles.push(format!(
@@ -227,13 +229,13 @@ impl<'a> Company<'a> {
             }
             Signal::Note(text) => self.progress.say(&text),
             // It may have held several when it was killed.
-            Signal::Holding(_) if self.killed => {}
+            Signal::Holding(_) if self.is_killed(instance) => {}
             Signal::Holding(event) => {
                 let Some(part) = self.parts.iter_mut().find(|part| part.instance == instance) else {
                     bail!("{instance} is not part of this run");
                 };
                 part.kill()?;
-                self.killed = true;
+                self.killed.push(instance.to_owned());
                 self.progress.say(&format!("{instance} was killed (SIGKILL) over event {event}"));
             }
             Signal::Gone => {
@@ -244,10 +246,14 @@ impl<'a> Company<'a> {
         Ok(())
     }
 
+    fn is_killed(&self, instance: &str) -> bool {
+        self.killed.iter().any(|killed| killed == instance)
+    }
+
     /// A part's output has ended: as it should, or too early.
     fn ended(&mut self, instance: &str) -> anyhow::Result<()> {
         let done = instance.starts_with("operations") && self.books.published() > 0;
-        if self.finishing || done || (instance == VICTIM && self.killed) {
+        if self.finishing || done || self.is_killed(instance) {
             return Ok(());
         }
         let part = self.parts.iter().find(|part| part.instance == instance);

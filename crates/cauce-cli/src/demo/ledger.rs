@@ -40,6 +40,8 @@ pub(super) enum Fact<'a> {
     Announced,
     /// A handler did its work, so long after the publishing.
     Handled { latency_us: u64 },
+    /// A job was sent for it.
+    Sent,
     /// A handler gave up this attempt.
     Failed(&'a str),
     /// It is among the group's dead letters, with this reason.
@@ -95,6 +97,7 @@ impl<'a> Line<'a> {
             Fact::Published(action) => ("published", action.name().to_owned()),
             Fact::Announced => ("announced", String::new()),
             Fact::Handled { latency_us } => ("handled", latency_us.to_string()),
+            Fact::Sent => ("sent", String::new()),
             Fact::Failed(reason) => ("failed", one_line(reason)),
             Fact::DeadLettered(reason) => ("dead-lettered", one_line(reason)),
             Fact::Seen { latency_us } => ("seen", latency_us.to_string()),
@@ -114,6 +117,7 @@ impl<'a> Line<'a> {
             "published" => Fact::Published(Action::named(detail)?),
             "announced" => Fact::Announced,
             "handled" => Fact::Handled { latency_us: detail.parse().ok()? },
+            "sent" => Fact::Sent,
             "failed" => Fact::Failed(detail),
             "dead-lettered" => Fact::DeadLettered(detail),
             "seen" => Fact::Seen { latency_us: detail.parse().ok()? },

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn every_part_of_the_run_has_its_row() {
         let group = Group { name: "delay", acts_on: &[Action::Departed] };
-        let mut books = Books::new(&[group], &["display-1".to_owned(), "display-2".to_owned()]);
+        let mut books = Books::new(&[group], "rebooking", &["display-1".to_owned(), "display-2".to_owned()]);
         for line in [
             "1\toperations\toperations-1\t1\tpublished\tflight.departed",
             "1\toperations\toperations-1\t1\tannounced\t",

@@ -12,8 +12,8 @@ use super::events::Action;
 pub(super) struct Run<'a> {
     /// From the first event to the last settled one.
     pub(super) elapsed: Duration,
-    /// The instance that was killed.
-    pub(super) killed: &'a str,
+    /// The instances that were killed.
+    pub(super) killed: &'a [&'a str],
 }
 
 /// The books in plain text, a line each.
@@ -83,11 +83,13 @@ fn group(book: &GroupBook) -> String {
     )
 }
 
-fn instances(book: &GroupBook, killed: &str) -> String {
+fn instances(book: &GroupBook, killed: &[&str]) -> String {
     let shares: Vec<_> = book
         .by_instance
         .iter()
-        .map(|(name, handled)| format!("{name} {handled}{}", if name == killed { " (killed)" } else { "" }))
+        .map(|(name, handled)| {
+            format!("{name} {handled}{}", if killed.contains(&name.as_str()) { " (killed)" } else { "" })
+        })
         .collect();
     shares.join(" · ")
 }
@@ -119,7 +121,7 @@ mod tests {
     #[test]
     fn the_report_names_every_group_display_and_dead_letter() {
         let group = Group { name: "delay", acts_on: &[Action::Departed] };
-        let mut books = Books::new(&[group], &["display-1".to_owned()]);
+        let mut books = Books::new(&[group], "rebooking", &["display-1".to_owned()]);
         for line in [
             "1\toperations\toperations-1\t1\tpublished\tflight.departed",
             "2\toperations\toperations-1\t1\tpublished\tflight.departed",
@@ -130,7 +132,7 @@ mod tests {
         ] {
             books.enter(&Line::decode(line).unwrap());
         }
-        let run = Run { elapsed: Duration::from_secs(2), killed: "delay-2" };
+        let run = Run { elapsed: Duration::from_secs(2), killed: &["delay-2"] };
         let text = lines(&books, &run).join("\n");
         for expected in [
             "0 flight.scheduled, 2 flight.departed",

@@ -51,6 +51,7 @@ fn the_books_balance() {
     for expected in [
         "930 flight.scheduled, 458 flight.departed, 473 flight.cancelled, 456 flight.arrived",
         "delay-2 was killed (SIGKILL)",
+        "tickets-2 was killed (SIGKILL)",
         "The books balance",
     ] {
         assert!(text.contains(expected), "{expected:?} is not in\n{text}");
@@ -61,6 +62,11 @@ fn the_books_balance() {
     assert_eq!(lines_with(dir, &["rebooking", "dead-lettered"]), 1, "the poison");
     assert_eq!(lines_with(dir, &["statistics", "dead-lettered"]), 1, "the poison");
     assert!(lines_with(dir, &["rebooking", "failed"]) > 10);
+    assert_eq!(lines_with(dir, &["rebooking", "sent"]), lines_with(dir, &["rebooking", "handled"]));
+    assert!(
+        lines_with(dir, &["tickets", "handled", "2"]) >= 1,
+        "come again after the kill, a second receipt"
+    );
     for display in ["display-1", "display-2", "display-3"] {
         assert!(lines_with(dir, &[display, "seen"]) > 0, "{display}");
     }

@@ -7,15 +7,18 @@ pub use subscription::{Received, Subscription};
 
 use redis::cmd;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::backend::link::Link;
 use crate::backend::reply;
 use crate::error::{CommandError, PublishError};
 use crate::event::{DecodeError, EncodeError, Event};
 
-/// What a message on a channel can be read as: any [`Event`] (its payload as JSON), text, or bytes.
+/// What a message on a channel can be read as: any [`Event`] (its payload as JSON), [`Json`] of any type, text, or bytes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the body of a message on a channel",
-    note = "derive `Event` for it, or use `String` or `Vec<u8>` for messages that are not events"
+    note = "derive `Event` for it, or use `Json<T>`, `String` or `Vec<u8>` for messages that are not events"
 )]
 pub trait Body: Sized + Send + 'static {
     /// Writes the body.
@@ -58,6 +61,20 @@ impl Body for Vec<u8> {
 
     fn from_body(body: Vec<u8>) -> Result<Self, DecodeError> {
         Ok(body)
+    }
+}
+
+/// Any type of serde as JSON, for messages that are no events: `queue.send(&Json(job))`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Body for Json<T> {
+    fn to_body(&self) -> Result<Vec<u8>, EncodeError> {
+        Ok(serde_json::to_vec(&self.0)?)
+    }
+
+    fn from_body(body: Vec<u8>) -> Result<Self, DecodeError> {
+        serde_json::from_slice(&body).map(Self).map_err(DecodeError::Json)
     }
 }
 

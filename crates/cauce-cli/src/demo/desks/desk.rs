@@ -47,13 +47,18 @@ impl Desk {
         delivery: &Delivery,
     ) -> Result<Work<'_>, HandlerError> {
         let event = headers.id().and_then(|id| id.parse().ok()).ok_or(StrangeId)?;
+        self.take(event, delivery.attempt).await
+    }
+
+    /// The same for the job of an event.
+    pub(super) async fn take(&self, event: u64, attempt: u32) -> Result<Work<'_>, HandlerError> {
         let number = Some(self.begun.fetch_add(1, Ordering::Relaxed) + 1);
         if self.orders.hold() {
             Signal::Holding(event).send()?;
             pending::<()>().await;
         }
         let skip = number == self.skip_at;
-        Ok(Work { desk: self, event, attempt: u64::from(delivery.attempt), skip })
+        Ok(Work { desk: self, event, attempt: u64::from(attempt), skip })
     }
 }
 
@@ -61,6 +66,16 @@ impl Work<'_> {
     /// Which attempt this is, from 1.
     pub(super) fn attempt(&self) -> u64 {
         self.attempt
+    }
+
+    /// The event's number.
+    pub(super) fn event(&self) -> u64 {
+        self.event
+    }
+
+    /// Writes down that a job was sent for the event.
+    pub(super) fn sent(&self) -> Result<(), HandlerError> {
+        Ok(self.desk.ledger.write(self.event, self.attempt, Fact::Sent)?)
     }
 
     /// Writes down that the work is done. The acknowledgement follows when the handler returns.

@@ -8,6 +8,7 @@ mod operations;
 mod orders;
 mod rebooking;
 mod statistics;
+mod tickets;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +27,9 @@ pub(super) use orders::HOLD;
 use orders::Orders;
 
 /// The consumer groups of the demo.
-pub(super) const GROUPS: [Group; 3] = [delay::GROUP, rebooking::GROUP, statistics::GROUP];
+pub(super) const GROUPS: [Group; 4] = [delay::GROUP, rebooking::GROUP, statistics::GROUP, tickets::GROUP];
+/// The group that sends jobs to the queue.
+pub(super) const JOBS_OF: &str = rebooking::GROUP.name;
 
 /// An instance that gave no sign of life for so long is taken to be dead, and its entries are claimed.
 const RECLAIM_AFTER: Duration = Duration::from_secs(2);
@@ -40,6 +43,8 @@ pub(super) enum Role {
     Delay,
     /// Rebooks the passengers of cancelled flights.
     Rebooking,
+    /// Writes the new tickets: takes the jobs of the queue.
+    Tickets,
     /// Counts everything.
     Statistics,
     /// Shows notices.
@@ -78,6 +83,7 @@ impl Role {
             Self::Operations => "operations",
             Self::Delay => delay::GROUP.name,
             Self::Rebooking => rebooking::GROUP.name,
+            Self::Tickets => tickets::GROUP.name,
             Self::Statistics => statistics::GROUP.name,
             Self::Display => "gates",
             Self::DeadLetters => "dead-letters",
@@ -117,9 +123,10 @@ async fn play(args: PartArgs, orders: Orders) -> anyhow::Result<()> {
             summary(&args.instance, &state.summary())
         }
         Role::Rebooking => {
-            let state = Arc::new(desk(ledger));
+            let state = Arc::new(rebooking::Rebooking::new(desk(ledger), tickets::queue(&bus).await?));
             serve(&bus, service(rebooking::GROUP).state(state).on(rebooking::cancelled), orders).await
         }
+        Role::Tickets => tickets::run(&bus, desk(ledger), orders).await,
         Role::Statistics => {
             let state = statistics::Statistics::new(desk(ledger));
             let service = service(statistics::GROUP)
