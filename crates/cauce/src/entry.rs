@@ -178,6 +178,28 @@ impl Fields {
         self.owned().append(other.owned());
     }
 
+    /// All pairs as one text, for where there are too many to stand by themselves; [`unpacked`](Self::unpacked) reads it.
+    pub(crate) fn packed(&self) -> Vec<u8> {
+        let mut text = format!("{}\n", self.len()).into_bytes();
+        for part in self.iter().flat_map(|(name, value)| [name, value]) {
+            text.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
+            text.extend_from_slice(part);
+            text.extend_from_slice(b"\r\n");
+        }
+        text
+    }
+
+    /// What [`packed`](Self::packed) wrote; `None` if it did not.
+    pub(crate) fn unpacked(text: &[u8]) -> Option<Self> {
+        let end = text.iter().position(|byte| *byte == b'\n')?;
+        let pairs = usize::try_from(digits(text.get(..end)?)?).ok()?;
+        let mut rest = text.get(end + 1..)?;
+        for _ in 0..pairs.checked_mul(2)? {
+            rest = bulk(rest)?.1;
+        }
+        rest.is_empty().then(|| Self::in_reply(Arc::new(text.to_vec()), end + 1, pairs))
+    }
+
     /// Takes the pairs out of the reply, to change them.
     fn owned(&mut self) -> &mut Vec<(Bytes, Bytes)> {
         if let Repr::Wire(_) = &self.0 {
@@ -314,6 +336,19 @@ mod tests {
         fields.push_text("c", "d");
         assert_eq!((fields.len(), fields.text("a"), fields.text("c")), (3, Some("\r\n"), Some("d")));
         assert_eq!(fields.split_off(1).len(), 2);
+    }
+
+    #[test]
+    fn packed_fields_are_read_again() {
+        let mut fields = Fields::new();
+        for _ in 0..3 {
+            fields.push(&b"a\r\n"[..], &b"\xff$1"[..]);
+        }
+        assert_eq!(Fields::unpacked(&fields.packed()), Some(fields));
+        assert_eq!(Fields::unpacked(&Fields::new().packed()), Some(Fields::new()));
+        for wrong in [&b""[..], b"1\n", b"x\n", b"1\n$1\r\na\r\n$9\r\nb\r\n", b"0\nx"] {
+            assert_eq!(Fields::unpacked(wrong), None);
+        }
     }
 
     #[test]

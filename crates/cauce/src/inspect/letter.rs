@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::entry::{Entry, EntryId, Fields};
-use crate::service::{LETTER_FIELDS, PastAttempt};
+use crate::service::{LETTER_FIELDS, PACKED, PastAttempt};
 
 /// An entry that a group gave up on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +152,7 @@ pub(super) const EDITED: &str = "edited";
 pub(super) fn letter(home: &str, entry: Entry) -> DeadLetter {
     let Entry { id, mut fields } = entry;
     let own = fields.split_off(LETTER_FIELDS);
+    let own = own.field(PACKED).and_then(Fields::unpacked).unwrap_or(own);
     let text = |name: &str| fields.text(name).unwrap_or_default().to_owned();
     DeadLetter {
         id,

@@ -38,7 +38,7 @@ pub use report::Report;
 pub use retry::Retry;
 pub use running::Running;
 pub(crate) use scripts::{Policy, Redrive, edit, redrive, retain};
-pub(crate) use settle::LETTER_FIELDS;
+pub(crate) use settle::{LETTER_FIELDS, PACKED};
 
 use std::sync::Arc;
 use std::time::Duration;

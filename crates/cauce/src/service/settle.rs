@@ -209,6 +209,11 @@ async fn bury(core: Arc<Core>, letter: Box<DeadLetter>) {
 /// How many fields stand before the entry's own: those below, and the history, which the broker puts first.
 pub(crate) const LETTER_FIELDS: usize = 11;
 
+/// The one field of a letter whose entry has too many of its own.
+pub(crate) const PACKED: &str = "cauce:packed";
+/// Pairs of an entry that stand in its letter by themselves; a script can't append more than about 4,000.
+const LETTER_PAIRS_MAX: usize = 3_000;
+
 /// What is known of the failure, in fields of fixed number and order, and after them the entry's own as they are.
 fn fields(core: &Core, letter: &DeadLetter) -> Fields {
     let delivered = &letter.delivered;
@@ -223,6 +228,10 @@ fn fields(core: &Core, letter: &DeadLetter) -> Fields {
     fields.push_text("entry", delivered.id.to_string());
     fields.push_text("published-at", clock::rfc3339(EntryId::time(delivered.id)));
     fields.push_text("edited", "0");
-    fields.append(delivered.fields.clone());
+    if delivered.fields.len() > LETTER_PAIRS_MAX {
+        fields.push(PACKED.as_bytes(), delivered.fields.packed());
+    } else {
+        fields.append(delivered.fields.clone());
+    }
     fields
 }

@@ -16,6 +16,7 @@ on_every_target!(
     an_edited_letter_goes_back_as_a_copy,
     a_letter_goes_back_once,
     alarms_are_by_count_and_age,
+    an_entry_of_thousands_of_fields_is_buried_too,
 );
 
 async fn letters(bus: &Bus) -> Vec<DeadLetter> {
@@ -145,6 +146,24 @@ async fn a_letter_goes_back_once(url: &str) {
     until("it is handled", || running.report().handled == 1).await;
     assert_eq!(bus.inspect().dead_letter("flights", letter.id).await.unwrap(), None);
     assert_eq!(running.stop().await.handled, 1);
+}
+
+/// A script can't unpack as many values as an entry may have.
+async fn an_entry_of_thousands_of_fields_is_buried_too(url: &str) {
+    let bus = connect(url).await;
+    let running = Service::new("desk").on(async |_: Cancelled| {}).start(&bus).await.unwrap();
+    let mut wide = Fields::new();
+    wide.push_text("action", "flight.cancelled");
+    for number in 0..5_000_u32 {
+        wide.push(format!("field {number}").into_bytes(), number.to_be_bytes().to_vec());
+    }
+    bus.stream("flights").append(&wide).await.unwrap();
+    until("it is dead", || running.report().dead == 1).await;
+    let [letter] = letters(&bus).await.try_into().unwrap();
+    assert!(letter.reason == "undecodable" && letter.fields == wide);
+    assert_eq!(bus.inspect().redrive(&letter).await.unwrap(), Redriven::SameEntry);
+    until("it is dead again", || running.report().dead == 2).await;
+    running.stop().await;
 }
 
 async fn alarms_are_by_count_and_age(url: &str) {

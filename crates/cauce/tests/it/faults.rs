@@ -153,3 +153,49 @@ async fn an_instance_that_comes_back_late_settles_nothing() {
     assert!(server.cli(&["XPENDING", "flights", "desk"]).starts_with('0'));
     drop(stalled);
 }
+
+/// As NOACK says: what was read when the connection was cut is lost, and nothing comes twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_acknowledgement_a_cut_connection_may_lose_but_never_repeats() {
+    let server = Server::start();
+    let proxy = Proxy::before(server.port()).await;
+    let (direct, through) = (connect(&server.url()).await, connect(&proxy.url()).await);
+    let seen = Seen::new();
+    let running = Service::new("desk").state(seen.clone()).on(number).no_ack().start(&through).await.unwrap();
+    let publisher = tokio::spawn(async move { publish(&direct).await });
+    for _ in 0..4 {
+        let before = seen.len();
+        until("events flow", || seen.len() > before || publisher.is_finished()).await;
+        proxy.cut();
+    }
+    publisher.await.unwrap();
+    let direct = connect(&server.url()).await;
+    until("it reads again", || running.report().reconnects > 0).await;
+    direct.publish(&Cancelled::numbered(EVENTS)).await.unwrap();
+    until("the last is handled", || seen.all().last() == Some(&EVENTS)).await;
+    let mut once = seen.all();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), seen.len());
+    assert!(server.cli(&["XPENDING", "flights", "desk"]).starts_with('0'));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_durable_server_loses_nothing_in_any_mode() {
+    for mode in [Mode::Single, Mode::Batches, Mode::Ordered] {
+        let mut server = Server::durable();
+        let bus = connect(&server.url()).await;
+        let seen = Seen::new();
+        let running = service(mode, &seen).start(&bus).await.unwrap();
+        for round in 0..4 {
+            let events: Vec<_> =
+                (0..EVENTS / 4).map(|number| Cancelled::numbered(round * (EVENTS / 4) + number)).collect();
+            bus.publish_all(&events).await.unwrap();
+            server.kill();
+            server.start_again();
+        }
+        all_are_handled(mode, &seen, &server).await;
+        running.stop().await;
+    }
+}

@@ -16,6 +16,8 @@ on_every_target!(
     twenty_restarts_with_a_full_prefetch_bury_nothing,
     errors_are_classified_by_type,
     too_old_is_a_dead_letter,
+    new_entries_and_retries_do_not_starve_each_other,
+    a_failure_drill,
 );
 
 type Attempts = Seen<(u32, Instant)>;
@@ -165,4 +167,70 @@ async fn too_old_is_a_dead_letter(url: &str) {
     until("it is dead", || running.report().dead == 1).await;
     let report = running.stop().await;
     assert!((2..=4).contains(&report.failed), "{report}");
+}
+
+/// Everything of the past fails for ever, at once again; what is new gets through all the same, and the other way round.
+async fn new_entries_and_retries_do_not_starve_each_other(url: &str) {
+    async fn old_ones_fail(event: Cancelled, State(seen): State<Seen<u32>>) -> Result<(), HandlerError> {
+        tokio::task::yield_now().await;
+        seen.push(event.passengers);
+        if event.passengers < 200 { Err(HandlerError::failed("never")) } else { Ok(()) }
+    }
+    let bus = connect(url).await;
+    let seen = Seen::new();
+    let retry = Retry::immediate().max_attempts(u32::MAX);
+    let running =
+        Service::new("desk").state(seen.clone()).on(old_ones_fail).retry(retry).start(&bus).await.unwrap();
+    bus.publish_all(&Cancelled::series(200)).await.unwrap();
+    until("they fail again and again", || running.report().retried > 200).await;
+    let before = running.report().retried;
+    let events: Vec<Cancelled> = (200..2_200).map(Cancelled::numbered).collect();
+    bus.publish_all(&events).await.unwrap();
+    until("the new ones are handled", || running.report().handled == 2_000).await;
+    until("the old ones went on", || running.report().retried > before + 200).await;
+    drop(running);
+}
+
+/// One in a hundred fails once, and one is poison.
+async fn a_failure_drill(url: &str) {
+    const EVENTS: u32 = 20_000;
+    const DELAY: Duration = Duration::from_millis(200);
+    type Drill = Seen<(u32, u32, Instant)>;
+    async fn drilled(
+        event: Cancelled,
+        delivery: Delivery,
+        State(seen): State<Drill>,
+    ) -> Result<(), HandlerError> {
+        seen.push((event.passengers, delivery.attempt, Instant::now()));
+        match (event.passengers, delivery.attempt) {
+            (7, _) => Err(HandlerError::failed("poison")),
+            (number, 1) if number.is_multiple_of(100) => Err(HandlerError::failed("once")),
+            _ => Ok(()),
+        }
+    }
+    let bus = connect(url).await;
+    let seen = Seen::new();
+    let retry = Retry::fixed(DELAY).max_attempts(3);
+    let running =
+        Service::new("desk").state(seen.clone()).on(drilled).retry(retry).start(&bus).await.unwrap();
+    bus.publish_all(&Cancelled::series(EVENTS)).await.unwrap();
+    until("all are settled", || {
+        running.report().handled == u64::from(EVENTS) - 1 && running.report().dead == 1
+    })
+    .await;
+    let all = seen.all();
+    let first_failure = |number: u32| all.iter().find(|(found, ..)| *found == number).map(|(.., when)| *when);
+    for (number, attempt, when) in
+        all.iter().filter(|(number, attempt, _)| *attempt == 2 && number.is_multiple_of(100))
+    {
+        let waited = *when - first_failure(*number).unwrap();
+        assert!(waited < DELAY + Duration::from_secs(2), "{number}, attempt {attempt}: {waited:?}");
+    }
+    assert_eq!(
+        all.len(),
+        EVENTS as usize + 200 + 2,
+        "none repeated that had succeeded; the poison had its three attempts"
+    );
+    let report = running.stop().await;
+    assert_eq!((report.failed, report.late), (203, 0), "{report}");
 }
