@@ -143,6 +143,10 @@ impl Fields {
 
     /// All pairs, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.pairs()
+    }
+
+    pub(crate) fn pairs(&self) -> Pairs<'_> {
         match &self.0 {
             Repr::Owned(pairs) => Pairs { owned: pairs.iter(), wire: &[], left: pairs.len() },
             Repr::Wire(slice) => Pairs {
@@ -228,7 +232,7 @@ impl PartialEq for Fields {
 
 impl Eq for Fields {}
 
-struct Pairs<'a> {
+pub(crate) struct Pairs<'a> {
     owned: std::slice::Iter<'a, (Bytes, Bytes)>,
     wire: &'a [u8],
     left: usize,

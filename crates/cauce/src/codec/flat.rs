@@ -1,5 +1,6 @@
 //! The codec `fields`: one field per value of a flat struct. Values that are not flat (lists, structs) are JSON text in their field.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::value::BytesDeserializer;
@@ -9,7 +10,7 @@ use serde::{Serialize, Serializer, forward_to_deserialize_any};
 
 use super::flat_value::Text;
 use super::json;
-use crate::entry::Fields;
+use crate::entry::{self, Fields};
 use crate::event::{DecodeError, EncodeError};
 
 /// Appends one field per value. `None` and `()` are left out.
@@ -79,7 +80,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     type Error = FlatError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FlatError> {
-        visitor.visit_map(Pairs { fields: self.fields, next: 0, value: None })
+        visitor.visit_map(Pairs { rest: self.fields.pairs(), seen: Seen::default(), value: None })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -109,9 +110,32 @@ impl<'de> Deserializer<'de> for Reader<'de> {
 }
 
 struct Pairs<'a> {
-    fields: &'a Fields,
-    next: usize,
+    rest: entry::Pairs<'a>,
+    seen: Seen<'a>,
     value: Option<(&'a [u8], &'a [u8])>,
+}
+
+/// The names so far. Most entries have few, which are the quickest looked through; one with thousands must not cost their square.
+#[derive(Default)]
+struct Seen<'a> {
+    few: Vec<&'a [u8]>,
+    many: HashSet<&'a [u8]>,
+}
+
+impl<'a> Seen<'a> {
+    const FEW: usize = 32;
+
+    /// Whether it is the first of that name.
+    fn is_new(&mut self, name: &'a [u8]) -> bool {
+        if self.few.contains(&name) {
+            return false;
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(name);
+            return true;
+        }
+        self.many.insert(name)
+    }
 }
 
 impl<'de> MapAccess<'de> for Pairs<'de> {
@@ -119,10 +143,8 @@ impl<'de> MapAccess<'de> for Pairs<'de> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, FlatError> {
         loop {
-            let Some((name, value)) = self.fields.iter().nth(self.next) else { return Ok(None) };
-            let repeated = self.fields.iter().take(self.next).any(|(earlier, _)| earlier == name);
-            self.next += 1;
-            if !repeated {
+            let Some((name, value)) = self.rest.next() else { return Ok(None) };
+            if self.seen.is_new(name) {
                 self.value = Some((name, value));
                 return match std::str::from_utf8(name) {
                     Ok(text) => seed.deserialize(text.into_deserializer()),
