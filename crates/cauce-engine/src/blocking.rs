@@ -182,6 +182,22 @@ impl Waiters {
         }
     }
 
+    /// Notes that what a key held is gone, which concerns those who read it for a group.
+    pub(crate) fn signal_gone(&mut self, database: usize, key: &[u8], sessions: &Sessions) {
+        if self.count == 0 {
+            return;
+        }
+        let concerned = |id: &SessionId| {
+            let blocked = sessions.get(id).and_then(|session| session.blocked.as_ref());
+            blocked.is_some_and(|blocked| {
+                matches!(blocked.request.wakes_on, WakeOn::Anything | WakeOn::Claimable(_))
+            })
+        };
+        if self.of_database(database).get(key).is_some_and(|queue| queue.iter().any(concerned)) {
+            self.note_ready(database, key.into());
+        }
+    }
+
     /// Notes that every key of a database changed.
     pub(crate) fn signal_all(&mut self, database: usize) {
         let mut keys: Vec<Box<[u8]>> = self.of_database(database).keys().cloned().collect();

@@ -12,7 +12,7 @@ use crate::keyspace::{Collection, Database, Object, Slot};
 use crate::notify::NotifyClasses;
 use crate::outputs::{DeliveryKind, Outputs, Position};
 use crate::pubsub::{self, ChannelKind};
-use crate::records::{CollectionEffect, Effect};
+use crate::records::{CollectionEffect, Effect, Wakes};
 use crate::session::{Session, SessionId};
 use crate::stream::Stream;
 use crate::time::Timestamp;
@@ -160,6 +160,15 @@ impl<'a> Call<'a> {
         self.insert(key, C::empty(seed).into_object())
     }
 
+    /// The same in place of what the key held, if it held something. As in Redis the key is no new one then, and
+    /// who waits for one goes on waiting.
+    pub(crate) fn replace_with_empty<C: Collection>(&mut self, key: &[u8], old: Option<Slot>) -> Slot {
+        let Some(old) = old else { return self.insert_empty::<C>(key) };
+        self.remove(old);
+        let seed = self.database().seed();
+        self.insert_unheard(key, C::empty(seed).into_object())
+    }
+
     /// Records that elements were taken out of a collection, and publishes that; a collection that is empty
     /// now goes with its key.
     pub(crate) fn taken<C: Collection>(
@@ -182,10 +191,18 @@ impl<'a> Call<'a> {
 
     /// Adds a key that [`Call::find`] did not find. The caller records what it holds.
     pub(crate) fn insert(&mut self, key: &[u8], object: Object) -> Slot {
+        if matches!(object, Object::SortedSet(_)) {
+            self.core.waiters.signal(self.db, key);
+        }
+        let slot = self.insert_unheard(key, object);
+        self.notify(NotifyClasses::NEW, "new", key);
+        slot
+    }
+
+    fn insert_unheard(&mut self, key: &[u8], object: Object) -> Slot {
         let slot = self.database().insert(key, object);
         let now_s = self.now.seconds() as u32;
         self.database().entry(slot).accessed.set(now_s);
-        self.notify(NotifyClasses::NEW, "new", key);
         slot
     }
 
@@ -236,8 +253,12 @@ impl<'a> Call<'a> {
         if let Some(at_ms) = effect.pending_since_ms() {
             self.core.waiters.note_pending(self.db, &entry.key, at_ms, &mut self.core.sessions);
         }
-        if effect.wakes() {
-            self.core.waiters.signal(self.db, &entry.key);
+        match effect.wakes() {
+            Wakes::Nobody => {}
+            Wakes::GroupReaders => {
+                self.core.waiters.signal_gone(self.db, &entry.key, &self.core.sessions);
+            }
+            Wakes::Everybody => self.core.waiters.signal(self.db, &entry.key),
         }
     }
 

@@ -53,6 +53,12 @@ impl Flags {
     /// Connection commands of every client; only decides ACL categories.
     pub(crate) const CONNECTION: Self = Self(1 << 13);
     pub(crate) const ALLOW_BUSY: Self = Self(1 << 14);
+    /// Not told to MONITOR as it is: what it runs is.
+    pub(crate) const SKIP_MONITOR: Self = Self(1 << 17);
+    /// Not in the slow log as it is: what it runs is.
+    pub(crate) const SKIP_SLOWLOG: Self = Self(1 << 18);
+    /// Its keys may be none.
+    pub(crate) const NO_MANDATORY_KEYS: Self = Self(1 << 19);
     /// Allowed to a RESP2 connection that has subscribed. Not shown.
     pub(crate) const SUBSCRIBER: Self = Self(1 << 15);
     /// Runs at once even between MULTI and EXEC. Not shown.
@@ -68,7 +74,7 @@ impl Flags {
 
     /// The names that `COMMAND` shows, in Redis's order.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        const SHOWN: [(Flags, &str); 14] = [
+        const SHOWN: [(Flags, &str); 17] = [
             (Flags::WRITE, "write"),
             (Flags::READONLY, "readonly"),
             (Flags::DENYOOM, "denyoom"),
@@ -78,8 +84,11 @@ impl Flags {
             (Flags::BLOCKING, "blocking"),
             (Flags::LOADING, "loading"),
             (Flags::STALE, "stale"),
+            (Flags::SKIP_MONITOR, "skip_monitor"),
+            (Flags::SKIP_SLOWLOG, "skip_slowlog"),
             (Flags::FAST, "fast"),
             (Flags::NO_AUTH, "no_auth"),
+            (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
             (Flags::NO_MULTI, "no_multi"),
             (Flags::MOVABLE_KEYS, "movablekeys"),
             (Flags::ALLOW_BUSY, "allow_busy"),
@@ -98,6 +107,10 @@ pub(crate) enum Keys {
         last: isize,
         step: usize,
     },
+    /// No keys but shard channels, from the first position to the last: shown to clients, which route by them.
+    Channels {
+        last: isize,
+    },
     /// As many as the argument at `at` says, behind it.
     Counted {
         at: usize,
@@ -106,8 +119,11 @@ pub(crate) enum Keys {
     TargetAndCounted {
         at: usize,
     },
-    /// The first half of what follows the word `STREAMS`.
-    AfterStreams,
+    /// The first half of what follows the word `STREAMS`; in a command that will be refused, the first such
+    /// word from `from` on, where Redis looks for it.
+    AfterStreams {
+        from: usize,
+    },
 }
 
 impl Keys {
@@ -121,7 +137,7 @@ impl Keys {
     /// The keys among `args`, which have the command's arity.
     pub(crate) fn of<'a>(self, args: &[&'a [u8]]) -> Vec<&'a [u8]> {
         match self {
-            Self::None => Vec::new(),
+            Self::None | Self::Channels { .. } => Vec::new(),
             Self::Range { first, last, step } => {
                 let last =
                     if last < 0 { args.len().saturating_add_signed(last) } else { last.unsigned_abs() };
@@ -141,8 +157,12 @@ impl Keys {
                 }
                 keys
             }
-            Self::AfterStreams => {
-                let rest = streams_word(args).and_then(|at| args.get(at + 1..)).unwrap_or_default();
+            Self::AfterStreams { from } => {
+                let at = streams_word(args).or_else(|| {
+                    let mut words = args.iter().skip(from);
+                    words.position(|word| word.eq_ignore_ascii_case(b"streams")).map(|at| from + at)
+                });
+                let rest = at.and_then(|at| args.get(at + 1..)).unwrap_or_default();
                 rest.iter().take(rest.len() / 2).copied().collect()
             }
         }

@@ -12,7 +12,7 @@ mod stream;
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use collection::CollectionEffect;
-pub(crate) use effect::Effect;
+pub(crate) use effect::{Effect, Wakes};
 pub(crate) use part::{BlockPart, StreamPart};
 pub(crate) use stream::{Claim, Release, StreamEffect};
 

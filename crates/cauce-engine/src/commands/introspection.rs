@@ -100,8 +100,9 @@ fn write_info(reply: &mut Encoder<'_>, spec: &CommandSpec) {
         reply.status(flag);
     }
     let (first, last, step) = match spec.keys {
-        Keys::None | Keys::AfterStreams | Keys::Counted { .. } => (0, 0, 0),
+        Keys::None | Keys::AfterStreams { .. } | Keys::Counted { .. } => (0, 0, 0),
         Keys::TargetAndCounted { .. } => (1, 1, 1),
+        Keys::Channels { last } => (1, last as i64, 1),
         Keys::Range { first, last, step } => (first, last as i64, step),
     };
     reply.count(first);
@@ -188,15 +189,14 @@ fn getkeys(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         }
         _ => spec,
     };
-    if spec.keys == Keys::None {
+    if matches!(spec.keys, Keys::None | Keys::Channels { .. }) {
         return Err(errors::NO_KEY_ARGUMENTS);
     }
     if !spec.accepts(command.len()) {
         return Err(errors::INVALID_COMMAND_ARGUMENTS);
     }
     let keys = spec.keys.of(command);
-    // A script needs none.
-    if keys.is_empty() && spec.group != "scripting" {
+    if keys.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         return Err(errors::INVALID_KEY_ARGUMENTS);
     }
     call.reply.array(keys.len());

@@ -196,6 +196,7 @@ fn rename_key(call: &mut Call<'_>, source: &[u8], target: &[u8]) -> Result<(), E
     // The old name changed too: it is gone.
     call.core.watchers.break_key(db, source, &mut call.core.sessions);
     call.core.waiters.signal(db, source);
+    call.notify(NotifyClasses::NEW, "new", target);
     call.notify(NotifyClasses::GENERIC, "rename_from", source);
     call.notify(NotifyClasses::GENERIC, "rename_to", target);
     Ok(())

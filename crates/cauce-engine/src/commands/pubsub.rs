@@ -34,7 +34,10 @@ const LISTEN: Flags = Flags::NOSCRIPT.and(Flags::SUBSCRIBER);
 
 pub(crate) const COMMANDS: &[CommandSpec] = &[
     row("publish", 3, Flags::FAST, "2.0.0", "Posts a message to a channel.", publish),
-    row("spublish", 3, Flags::FAST, "7.0.0", "Post a message to a shard channel", spublish),
+    CommandSpec {
+        keys: Keys::Channels { last: 1 },
+        ..row("spublish", 3, Flags::FAST, "7.0.0", "Post a message to a shard channel", spublish)
+    },
     row("subscribe", -2, LISTEN, "2.0.0", "Listens for messages published to channels.", |call, args| {
         subscribe(call, args, ChannelKind::Channel)
     }),
@@ -46,14 +49,17 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         "Listens for messages published to channels that match one or more patterns.",
         |call, args| subscribe(call, args, ChannelKind::Pattern),
     ),
-    row(
-        "ssubscribe",
-        -2,
-        LISTEN,
-        "7.0.0",
-        "Listens for messages published to shard channels.",
-        |call, args| subscribe(call, args, ChannelKind::Shard),
-    ),
+    CommandSpec {
+        keys: Keys::Channels { last: -1 },
+        ..row(
+            "ssubscribe",
+            -2,
+            LISTEN,
+            "7.0.0",
+            "Listens for messages published to shard channels.",
+            |call, args| subscribe(call, args, ChannelKind::Shard),
+        )
+    },
     row(
         "unsubscribe",
         -1,
@@ -70,14 +76,17 @@ pub(crate) const COMMANDS: &[CommandSpec] = &[
         "Stops listening to messages published to channels that match one or more patterns.",
         |call, args| unsubscribe(call, args, ChannelKind::Pattern),
     ),
-    row(
-        "sunsubscribe",
-        -1,
-        LISTEN,
-        "7.0.0",
-        "Stops listening to messages posted to shard channels.",
-        |call, args| unsubscribe(call, args, ChannelKind::Shard),
-    ),
+    CommandSpec {
+        keys: Keys::Channels { last: -1 },
+        ..row(
+            "sunsubscribe",
+            -1,
+            LISTEN,
+            "7.0.0",
+            "Stops listening to messages posted to shard channels.",
+            |call, args| unsubscribe(call, args, ChannelKind::Shard),
+        )
+    },
     CommandSpec {
         flags: Flags::NONE,
         subcommands: PUBSUB,

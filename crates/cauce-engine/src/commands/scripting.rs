@@ -28,7 +28,8 @@ const fn row(
     }
 }
 
-const RUNS: Flags = Flags::STALE.and(Flags::MOVABLE_KEYS);
+const RUNS: Flags =
+    Flags::STALE.and(Flags::MOVABLE_KEYS).and(Flags::SKIP_MONITOR).and(Flags::NO_MANDATORY_KEYS);
 
 pub(crate) const COMMANDS: &[CommandSpec] = &[
     CommandSpec {

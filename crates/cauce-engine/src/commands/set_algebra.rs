@@ -93,11 +93,8 @@ fn stored(call: &mut Call<'_>, args: &[&[u8]], by: Combine, event: &str) -> Resu
     let set = combine(call, from(args, 2), by)?;
     let count = set.len();
     let existing = call.find(key);
-    if let Some(slot) = existing {
-        call.remove(slot);
-    }
     if count > 0 {
-        let slot = call.insert_empty::<Set>(key);
+        let slot = call.replace_with_empty::<Set>(key, existing);
         *call.collection_mut::<Set>(slot) = set;
         let members: Vec<Box<[u8]>> = call.look::<Set>(slot).members().iter().cloned().collect();
         let members = members.iter().map(|member| &**member).collect();
@@ -105,7 +102,8 @@ fn stored(call: &mut Call<'_>, args: &[&[u8]], by: Combine, event: &str) -> Resu
         let thresholds = call.core.settings.thresholds;
         call.encode(slot, thresholds.whole_set(call.look::<Set>(slot)));
         call.notify(NotifyClasses::SET, event, key);
-    } else if existing.is_some() {
+    } else if let Some(slot) = existing {
+        call.remove(slot);
         call.notify(NotifyClasses::GENERIC, "del", key);
     }
     call.reply.count(count);

@@ -37,7 +37,7 @@ const NOW_OR_BUSY: Flags = NOW.and(Flags::FAST).and(Flags::ALLOW_BUSY);
 
 pub(crate) const COMMANDS: &[CommandSpec] = &[
     row("multi", 1, NOW_OR_BUSY, "1.2.0", "Starts a transaction.", multi),
-    row("exec", 1, NOW, "1.2.0", "Executes all commands in a transaction.", exec),
+    row("exec", 1, NOW.and(Flags::SKIP_SLOWLOG), "1.2.0", "Executes all commands in a transaction.", exec),
     row("discard", 1, NOW_OR_BUSY, "2.0.0", "Discards a transaction.", discard),
     CommandSpec {
         keys: Keys::ALL,

@@ -98,13 +98,11 @@ fn put_copy(call: &mut Call<'_>, slot: Slot, there: usize, target: &[u8], event:
     let from = source.key.clone();
     let copy = Entry { key: target.into(), ..source.clone() };
     call.db = there;
-    let is_new = call.database().slot(target).is_none();
     let slot = call.database().put(copy);
     call.record(slot, &Effect::CopyFrom { database: here, from: &from });
     call.plan_forgetting(slot);
-    if is_new {
-        call.notify(NotifyClasses::NEW, "new", target);
-    }
+    // Also if it was there: Redis deletes it before.
+    call.notify(NotifyClasses::NEW, "new", target);
     call.notify(NotifyClasses::GENERIC, event, target);
     call.db = here;
 }

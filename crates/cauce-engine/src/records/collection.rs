@@ -43,11 +43,6 @@ const SORTED_SET_REMOVE: u8 = 69;
 pub(super) const LAST_KIND: u8 = SORTED_SET_REMOVE;
 
 impl<'a> CollectionEffect<'a> {
-    /// Whether clients blocked on the key have to look again.
-    pub(super) fn wakes(&self) -> bool {
-        matches!(self, Self::SortedSetPut { .. })
-    }
-
     pub(super) fn kind(&self) -> u8 {
         match self {
             Self::HashSet { .. } => HASH_SET,

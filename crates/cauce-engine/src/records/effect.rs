@@ -35,6 +35,15 @@ pub(crate) enum Effect<'a> {
     Collection(CollectionEffect<'a>),
 }
 
+/// Who looks again after an effect on the key that they wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wakes {
+    Nobody,
+    /// What the key held is gone: an error for those who read for a group, nothing to others.
+    GroupReaders,
+    Everybody,
+}
+
 const SET_STRING: u8 = 1;
 const REMOVE: u8 = 2;
 const EXPIRE: u8 = 3;
@@ -46,20 +55,21 @@ const COPY_FROM: u8 = 8;
 const SWAP: u8 = 9;
 
 impl<'a> Effect<'a> {
-    /// Whether clients blocked on the key have to look again.
-    pub(crate) fn wakes(&self) -> bool {
+    /// Which of the clients blocked on the key have to look again. Who waits for a sorted set is told by
+    /// [`Call::insert`](crate::call::Call::insert) that one has come.
+    pub(crate) fn wakes(&self) -> Wakes {
         match self {
-            Self::SetString { .. }
-            | Self::Remove
-            | Self::RenameFrom { .. }
-            | Self::CopyFrom { .. }
-            | Self::Swap { .. }
-            | Self::Flush => true,
-            Self::WriteString { .. } | Self::Encode { .. } | Self::Expire { .. } | Self::StreamPart(_) => {
-                false
+            Self::RenameFrom { .. } | Self::CopyFrom { .. } | Self::Swap { .. } | Self::Flush => {
+                Wakes::Everybody
             }
-            Self::Stream(effect) => effect.wakes(),
-            Self::Collection(effect) => effect.wakes(),
+            Self::SetString { .. } | Self::Remove => Wakes::GroupReaders,
+            Self::Stream(effect) if effect.wakes() => Wakes::Everybody,
+            Self::WriteString { .. }
+            | Self::Encode { .. }
+            | Self::Expire { .. }
+            | Self::Stream(_)
+            | Self::StreamPart(_)
+            | Self::Collection(_) => Wakes::Nobody,
         }
     }
 

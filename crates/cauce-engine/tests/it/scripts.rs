@@ -97,6 +97,12 @@ fn errors_say_where_they_happened() {
         "local ok, e = pcall(redis.call, 'get') return e",
         "$58 ERR Wrong number of args calling Redis command from script",
     );
+    // What ends in a space keeps it.
+    for (option, shown) in [("x ", "x "), ("", "")] {
+        let script = format!("redis.call('SET', 'k', 'v') return redis.call('EXPIRE', 'k', 1, '{option}')");
+        let reply = world.run_args(1, &[b"EVAL", script.as_bytes(), b"0"]).1;
+        assert!(reply.starts_with(&format!("-ERR Unsupported option {shown} script: ")), "{reply}");
+    }
     check(
         &mut world,
         "return (",
@@ -117,6 +123,17 @@ fn scripts_are_found_by_their_digest() {
         ("EVAL x -1", "-ERR Number of keys can't be negative"),
         ("EVAL x 1", "-ERR Number of keys can't be greater than number of args"),
         ("EVAL x y", "-ERR value is not an integer or out of range"),
+        // A name of another length is no digest; then the number of keys is read, then the script is looked for.
+        ("EVALSHA short y", "-NOSCRIPT No matching script. Please use EVAL."),
+        (
+            "EVALSHA zze1f9fabfc9d4800c877a703b823ac0578ff8db y",
+            "-ERR value is not an integer or out of range",
+        ),
+        ("EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db -1", "-ERR Number of keys can't be negative"),
+        (
+            "EVALSHA_RO e0e1f9fabfc9d4800c877a703b823ac0578ff8db 2 a",
+            "-ERR Number of keys can't be greater than number of args",
+        ),
     ]);
     let load: [&[u8]; 3] = [b"SCRIPT", b"LOAD", b"return 1"];
     assert_eq!(world.run_args(1, &load).1, format!("$40 {sha}"));

@@ -223,6 +223,85 @@ fn who_waits_for_members_is_served_in_turn() {
 }
 
 #[test]
+fn who_waits_hears_of_keys_that_come_not_of_keys_that_change() {
+    let served = "2!*3 $1 w $2 m1 $1 1";
+    for (commands, expected) in [
+        (&["ZUNIONSTORE w 1 x"][..], served),
+        (&["SET w text", "ZUNIONSTORE w 1 x"], ""),
+        (&["SADD w member", "ZRANGESTORE w x 0 -1"], ""),
+        (&["XADD w 1-1 f v", "ZUNIONSTORE w 1 x"], ""),
+        // It is no news that it changes then.
+        (&["SET w text", "ZUNIONSTORE w 1 x", "ZADD w 0 m0"], ""),
+        (&["SET w text", "ZUNIONSTORE w 1 x", "ZINCRBY w 1 m1"], ""),
+        (&["SET w text", "ZUNIONSTORE w 1 x", "RENAME w y", "RENAME y w"], served),
+        (&["SET w text", "RENAME x w"], served),
+        (&["SET w text", "COPY x w REPLACE"], served),
+        (&["SELECT 1", "ZADD w 1 m1", "SELECT 0", "SET w text", "SWAPDB 0 1"], served),
+        (&["SELECT 1", "ZADD w 1 m1", "MOVE w 0"], served),
+        (&["MULTI", "DEL w", "SET w text", "ZUNIONSTORE w 1 x", "EXEC"], ""),
+        (&["MULTI", "ZADD w 9 m9", "SET w text", "ZUNIONSTORE w 1 x", "EXEC"], served),
+    ] {
+        let mut world = World::new();
+        world.run(1, "ZADD x 1 m1");
+        assert_eq!(world.run_args(2, &[b"BZPOPMIN", b"w", b"0"]).0, Outcome::Blocked);
+        let mut delivered = Vec::new();
+        for command in commands {
+            world.run(1, command);
+            delivered.extend(world.delivered());
+        }
+        assert_eq!(delivered.concat(), expected, "{commands:?}");
+        world.assert_recovers();
+    }
+}
+
+#[test]
+fn who_reads_for_a_group_hears_when_a_sorted_set_is_stored_over_its_stream() {
+    let mut world = World::new();
+    world.check(&[("XGROUP CREATE w g 0 MKSTREAM", "+OK"), ("ZADD x 1 m1", ":1")]);
+    let args: Vec<&[u8]> = b"XREADGROUP GROUP g c BLOCK 0 STREAMS w >".split(|&byte| byte == b' ').collect();
+    assert_eq!(world.run_args(2, &args).0, Outcome::Blocked);
+    world.check(&[("ZUNIONSTORE w 1 x", ":1")]);
+    assert_eq!(world.delivered(), [format!("2!{WRONG_TYPE}")]);
+}
+
+#[test]
+fn a_key_is_new_unless_something_is_stored_over_it() {
+    let mut world = World::new();
+    world.check(&[
+        ("CONFIG SET notify-keyspace-events EAn", "+OK"),
+        ("ZADD x 1 m1", ":1"),
+        ("SADD s 1", ":1"),
+        ("2> PSUBSCRIBE *:new", "*3 $10 psubscribe $5 *:new :1"),
+    ]);
+    for (command, is_new) in [
+        ("ZUNIONSTORE y 1 x", true),
+        ("ZUNIONSTORE y 1 x", false),
+        ("SUNIONSTORE y s", false),
+        ("SET y text", false),
+        ("COPY x y", false),
+        ("COPY x y REPLACE", true),
+        ("RENAME x y", true),
+    ] {
+        world.run(1, command);
+        assert_eq!(world.delivered().len(), usize::from(is_new), "{command}");
+    }
+}
+
+#[test]
+fn zero_has_no_sign_once_it_is_stored() {
+    World::new().check(&[
+        ("ZADD z -0 a", ":1"),
+        ("ZSCORE z a", "$1 0"),
+        ("ZADD z XX CH 0 a", ":0"),
+        ("ZADD z INCR -0 b", "$2 -0"),
+        ("ZINCRBY z -0 a", "$1 0"),
+        ("ZRANGEBYSCORE z -0 0 WITHSCORES", "*4 $1 a $1 0 $1 b $1 0"),
+        ("ZUNIONSTORE y 1 z WEIGHTS -1", ":2"),
+        ("ZMSCORE y a b", "*2 $1 0 $1 0"),
+    ]);
+}
+
+#[test]
 fn random_members_are_chosen() {
     five().check(&[
         ("ZRANDMEMBER nothing", "$-1"),

@@ -62,12 +62,23 @@ fn keys_are_found_in_commands() {
         ("COMMAND GETKEYS GET k", "*1 $1 k"),
         ("COMMAND GETKEYS MSET a 1 b 2", "*2 $1 a $1 b"),
         ("COMMAND GETKEYS DEL a b c", "*3 $1 a $1 b $1 c"),
+        ("COMMAND GETKEYS XREADGROUP GROUP g streams STREAMS a b > >", "*2 $1 a $1 b"),
+        (
+            "COMMAND GETKEYS XREADGROUP GROUP c STREAMS v c >",
+            "-ERR Invalid arguments specified for command",
+        ),
+        // Redis looks for the word alone, also in what will be refused.
+        ("COMMAND GETKEYS XREAD COUNT STREAMS a 0", "*1 $1 a"),
+        ("COMMAND GETKEYS XREAD x STREAMS a 0", "*1 $1 a"),
+        ("COMMAND GETKEYS EVAL x 0", "*0"),
+        ("COMMAND GETKEYS SPUBLISH c m", "-ERR The command has no key arguments"),
         ("COMMAND GETKEYS PING", "-ERR The command has no key arguments"),
         ("COMMAND GETKEYS NOPE x", "-ERR Invalid command specified"),
         ("COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified for command"),
         ("COMMAND INFO nope", "*1 $-1"),
         ("COMMAND DOCS nope", "*0"),
         ("COMMAND LIST FILTERBY PATTERN publ*", "*1 $7 publish"),
+        ("COMMAND LIST FILTERBY PATTERN xgroup*", "*7 $6 xgroup $13 xgroup|create $21 xgroup|createconsumer $18 xgroup|delconsumer $14 xgroup|destroy $12 xgroup|setid $11 xgroup|help"),
         ("COMMAND LIST FILTERBY PATTERN pubsub|num*", "*2 $13 pubsub|numpat $13 pubsub|numsub"),
     ]);
 }

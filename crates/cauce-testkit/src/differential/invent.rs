@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::arguments::{Draw, wrap_in_getkeys, wrap_in_script};
+use super::arguments::{Draw, LOADED, wrap_in_getkeys, wrap_in_script};
 use super::episode::{Arg, Generated, Step};
 use super::grammar::{Part, parse};
 use super::side::{CLIENTS, Side, THRESHOLDS};
@@ -82,7 +82,7 @@ impl Rows {
             if is_of_data(*family) && !generated.runs_out {
                 match rng.u8(..) {
                     0..12 if self.scripts => generated = wrap_in_script(rng, generated),
-                    12..14 if !generated.spoiled && generated.args.len() > 1 => {
+                    12..14 if !unfair(&generated) && generated.args.len() > 1 => {
                         generated = wrap_in_getkeys(generated);
                     }
                     _ => {}
@@ -108,7 +108,7 @@ fn is_of_data(family: Family) -> bool {
     )
 }
 
-/// Chooses protocols, and mostly makes groups, so that most commands find something.
+/// Chooses protocols, loads scripts, and mostly makes groups, so that most commands find something.
 pub(super) fn opening(rng: &mut fastrand::Rng) -> Vec<Step> {
     let hello = |client| Step::plain(client, if rng.bool() { "HELLO 3" } else { "HELLO 2" });
     let mut steps: Vec<Step> = (0..CLIENTS).map(hello).collect();
@@ -118,6 +118,8 @@ pub(super) fn opening(rng: &mut fastrand::Rng) -> Vec<Step> {
     });
     let thresholds: String = thresholds.collect();
     steps.push(Step::plain(0, &format!("CONFIG SET{thresholds}")));
+    let load = |(script, _): &(&str, &str)| Rc::new(Generated::plain(&["SCRIPT", "LOAD", script]));
+    steps.push(Step { client: 0, commands: LOADED.iter().map(load).collect() });
     for command in ["a g 0", "a h $", "b g $", "b i 0", "c g 0", "auto g 0"] {
         if rng.u8(..5) > 0 {
             steps.push(Step::plain(0, &format!("XGROUP CREATE {command} MKSTREAM")));
@@ -235,7 +237,13 @@ pub(super) fn makes_an_id(command: &Generated) -> bool {
 
 /// Whether it leaves a stream without its last id, so that the clock may make the same id twice on one server.
 fn starts_over(command: &Generated) -> bool {
-    ["FLUSHALL", "FLUSHDB", "SELECT", "RESET", "SWAPDB"].contains(&command.name.as_str())
+    ["FLUSHALL", "FLUSHDB", "SELECT", "RESET", "SWAPDB"].iter().any(|name| is_called(command, name))
+}
+
+/// Whether it is this command, or a script that calls it.
+fn is_called(command: &Generated, name: &str) -> bool {
+    let word = command.args.get(command.inner_at.unwrap_or(0));
+    matches!(word, Some(Arg::Bytes(word)) if word.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Whether two servers may rightly answer in two ways: what is taken is left to chance, or the grammar has grown since 7.0.
@@ -256,6 +264,7 @@ pub(super) fn unfair(command: &Generated) -> bool {
             && words.get(1) == Some(&LEX.as_bytes())
             && words.iter().skip(2).step_by(2).any(|score| *score != b"0")
         || (is("ZRANK") || is("ZREVRANK")) && words.len() != 3
+        || is("CONFIG") && words.contains(&&b"*"[..])
 }
 
 /// Counts that a spoiled command may have, of which chance decides who is taken.

@@ -63,7 +63,7 @@ pub struct Report {
 }
 
 /// Commands of which more than half may fail: what they are for is to be refused, or to find nothing.
-const MOSTLY_REFUSED: &[&str] = &["DISCARD", "EVALSHA", "EVALSHA_RO", "OBJECT FREQ"];
+const MOSTLY_REFUSED: &[&str] = &["DISCARD", "OBJECT FREQ"];
 
 /// Fewer runs than these say nothing about how many fail.
 const RUNS_TO_JUDGE: usize = 100;

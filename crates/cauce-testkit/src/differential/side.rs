@@ -94,6 +94,8 @@ impl Side {
         let thresholds = THRESHOLDS.iter().flat_map(|(name, usual, _)| [*name, *usual]);
         let set: Vec<&str> = ["CONFIG", "SET"].into_iter().chain(thresholds).collect();
         self.observer.call(&set)?;
+        // 7.0 knows no listpacks of sets, and does not know this parameter.
+        self.observer.call(&["CONFIG", "SET", "set-max-listpack-entries", "0"])?;
         self.observer.flush()
     }
 

@@ -1,6 +1,7 @@
 //! The contract suite on every target, and what proves the tools themselves.
 
 mod categories;
+mod command_info;
 mod differential;
 mod held;
 mod protocols;

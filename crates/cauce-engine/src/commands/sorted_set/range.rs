@@ -197,15 +197,13 @@ pub(super) fn zrangestore(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, E
 /// Puts a sorted set of these members in place of whatever the key held, and replies with their number.
 pub(super) fn store(call: &mut Call<'_>, key: &[u8], members: &[(f64, Box<[u8]>)], event: &str) {
     let existing = call.find(key);
-    if let Some(slot) = existing {
-        call.remove(slot);
-    }
     if members.is_empty() {
-        if existing.is_some() {
+        if let Some(slot) = existing {
+            call.remove(slot);
             call.notify(NotifyClasses::GENERIC, "del", key);
         }
     } else {
-        let slot = call.insert_empty::<SortedSet>(key);
+        let slot = call.replace_with_empty::<SortedSet>(key, existing);
         let set = call.collection_mut::<SortedSet>(slot);
         members.iter().for_each(|(score, name)| set.put(name, *score));
         let scored = members.iter().map(|(score, name)| (*score, &**name)).collect();

@@ -20,7 +20,7 @@ pub(super) const XREAD: CommandSpec = CommandSpec {
     name: "xread",
     arity: -4,
     flags: Flags::READONLY.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS),
-    keys: Keys::AfterStreams,
+    keys: Keys::AfterStreams { from: 1 },
     group: "stream",
     since: "5.0.0",
     summary: "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",

@@ -18,7 +18,7 @@ pub(super) const XREADGROUP: CommandSpec = CommandSpec {
     name: "xreadgroup",
     arity: -7,
     flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::MOVABLE_KEYS),
-    keys: Keys::AfterStreams,
+    keys: Keys::AfterStreams { from: 4 },
     group: "stream",
     since: "5.0.0",
     summary: "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise.",

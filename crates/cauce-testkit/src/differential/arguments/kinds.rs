@@ -19,6 +19,8 @@ pub(super) const KINDS: &[(&str, Generator)] = &[
     ("count", |draw| draw.one_of(&["1", "2", "3", "10", "1", "2", "3", "10", "0", "-1"])),
     ("cursor", |draw| draw.cursor()),
     ("digest", |draw| draw.digest()),
+    ("caller", |draw| draw.caller()),
+    ("loaded", |draw| draw.loaded()),
     ("end", |draw| draw.bound("+")),
     ("field", |draw| draw.one_of(&["f", "g", "f", ""])),
     ("float", |draw| {

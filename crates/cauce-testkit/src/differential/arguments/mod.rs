@@ -11,7 +11,7 @@ use super::table::name_of;
 use super::world::{AUTO, Holds, KEYS, World};
 use kinds::KINDS;
 
-pub(super) use scripts::{wrap_in_getkeys, wrap_in_script};
+pub(super) use scripts::{LOADED, wrap_in_getkeys, wrap_in_script};
 
 /// Makes one command.
 pub(super) struct Draw<'a> {

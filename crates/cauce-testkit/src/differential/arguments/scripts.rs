@@ -53,16 +53,23 @@ const CONVERSIONS: &[&str] = &[
     "return #ARGV + #KEYS",
 ];
 
-/// Digests of the first of them, which EVALSHA asks for.
-const DIGESTS: &[&str] = &[
-    "96a73eb2d11e2649f9191db08cadffa71d25fecf",
-    "134236733845e7f6ed3c70e2893e0f0d0ff670c7",
-    "87da56ab1ceaefdab9b138f3d32b55ce9bda5b8d",
-    "b36f6a251a4827a53c13e202f3feb7d9f4350dee",
-    "b3c9422cbf2832b3c706cbb070d6c379b0f0fa1c",
-    "79cefb99366d8809d2e903c5f36f50c2b731913f",
-    "0000000000000000000000000000000000000000",
+/// Scripts that EVALSHA asks for, and their digests. Both servers are told them when an episode begins.
+pub(in crate::differential) const LOADED: &[(&str, &str)] = &[
+    ("return 3.99", "96a73eb2d11e2649f9191db08cadffa71d25fecf"),
+    ("return -3.99", "134236733845e7f6ed3c70e2893e0f0d0ff670c7"),
+    ("return 'text'", "87da56ab1ceaefdab9b138f3d32b55ce9bda5b8d"),
+    ("return true", "b36f6a251a4827a53c13e202f3feb7d9f4350dee"),
+    ("return {1, 2, nil, 4}", "bc9f4bc29d99d20555410d11c518b185f3804c96"),
+    ("return {KEYS[1], ARGV[1], #ARGV}", "8dc2818ba1623288be206a9b42ace2bc5a8f2fd5"),
+    ("return redis.call('DBSIZE')", "d1df1372d92f8e6fa0a2fd40c3baa73fe325f647"),
+    ("return redis.call(ARGV[1], KEYS[1])", "d86181cf7d63b387b793b5fd7cbd33c400b91a97"),
 ];
+
+/// The last of them, which calls a command.
+const CALLER: &str = "d86181cf7d63b387b793b5fd7cbd33c400b91a97";
+
+/// No script has it.
+const UNKNOWN: &str = "0000000000000000000000000000000000000000";
 
 /// How a command is called from a script.
 const CALLS: &[&str] = &[
@@ -78,7 +85,20 @@ impl Draw<'_> {
     }
 
     pub(super) fn digest(&mut self) {
-        self.one_of(DIGESTS);
+        let digest =
+            if self.rng.u8(..16) == 0 { UNKNOWN } else { LOADED[self.rng.usize(..LOADED.len() - 1)].1 };
+        self.text(digest);
+    }
+
+    /// The script that calls a command: what it is asked for must follow.
+    pub(super) fn caller(&mut self) {
+        self.text(CALLER);
+    }
+
+    /// The text of a script that EVALSHA asks for.
+    pub(super) fn loaded(&mut self) {
+        let (script, _) = LOADED[self.rng.usize(..LOADED.len())];
+        self.text(script);
     }
 }
 
