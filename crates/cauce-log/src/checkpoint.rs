@@ -243,7 +243,10 @@ mod tests {
         writer.finish()
     }
 
-    fn read(storage: &dyn Storage) -> Result<Option<(u64, Vec<Vec<u8>>)>, OpenError<Infallible>> {
+    /// A checkpoint's position and its records.
+    type Found = Option<(u64, Vec<Vec<u8>>)>;
+
+    fn read(storage: &dyn Storage) -> Result<Found, OpenError<Infallible>> {
         let mut records = Vec::new();
         let position = read_checkpoint(storage, |record| {
             records.push(record.to_vec());

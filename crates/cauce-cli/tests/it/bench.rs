@@ -27,6 +27,8 @@ fn every_scenario_measures_the_broker() {
         "hset",
         "sadd",
         "zadd",
+        "receive-pipelined",
+        "receive",
         "ping",
         "latency",
     ];

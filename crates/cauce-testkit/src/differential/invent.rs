@@ -9,7 +9,7 @@ use super::grammar::{Part, parse};
 use super::side::{CLIENTS, Side, THRESHOLDS};
 use super::table::{self, Family};
 use super::themes::{Theme, weighted};
-use super::world::{LEX, World};
+use super::world::{AUTO, KEYS, LEX, World};
 
 /// A row's weight and parts.
 type Weighted = (u32, Vec<Part>);
@@ -154,7 +154,7 @@ pub(super) fn invent(
     if inside && !quiet || deaf || rng.u8(..8) >= if quiet { 6 } else { 1 } {
         let command = rows.draw(rng, world, theme, |command| {
             publishes(command) && side.will_listen(client)
-                || inside && confirms_not_once(command)
+                || inside && (confirms_not_once(command) || starts_over(command))
                 || refused(command)
         });
         return Step { client, commands: vec![Rc::new(command)] };
@@ -191,7 +191,7 @@ fn several(
         let made_ids = commands.iter().any(|one| makes_an_id(one));
         let generated = rows.draw(rng, world, theme, |command| {
             publishes(command) && listens
-                || made_ids && starts_over(command)
+                || (made_ids || was_inside && !transaction) && starts_over(command)
                 || was_inside && confirms_not_once(command)
                 || transaction && is_of_transactions(command)
                 || !inside && ["EXEC", "DISCARD"].contains(&command.name.as_str())
@@ -265,6 +265,9 @@ pub(super) fn unfair(command: &Generated) -> bool {
             && words.iter().skip(2).step_by(2).any(|score| *score != b"0")
         || (is("ZRANK") || is("ZREVRANK")) && words.len() != 3
         || is("CONFIG") && words.contains(&&b"*"[..])
+        // In two streams, or in one that forgets its last id, the clock may make an id twice.
+        || is("XADD") && words.contains(&&b"*"[..]) && words.get(1) != Some(&KEYS[AUTO].as_bytes())
+        || is("XSETID") && words.get(1) == Some(&KEYS[AUTO].as_bytes())
 }
 
 /// Counts that a spoiled command may have, of which chance decides who is taken.

@@ -43,7 +43,7 @@ const SLEEPERS: &[(&str, usize, &str)] = &[
     ),
     (
         "crates/cauce/tests/it/queue_workers.rs",
-        3,
+        4,
         "handlers that take their time, so that their visibility is renewed",
     ),
     ("crates/cauce/tests/it/queues.rs", 1, "polls for a message that becomes visible"),

@@ -67,12 +67,22 @@ impl Server {
 
     fn wait_until_it_answers(&self) {
         for _ in 0..2_000 {
-            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            // It accepts connections before it has loaded what is on its disk.
+            if self.says_pong().is_ok_and(|pong| pong) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         panic!("redis-server does not answer on port {}", self.port);
+    }
+
+    fn says_pong(&self) -> std::io::Result<bool> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut reply = [0; 5];
+        stream.read_exact(&mut reply)?;
+        Ok(&reply == b"+PONG")
     }
 
     /// What any client says to it, by redis-cli.
