@@ -1,7 +1,7 @@
 //! Random conversations, replayed on two servers, every reply compared.
 //!
 //! A run is a row of *episodes*. An episode begins on an empty server with clients of its own and is a few hundred *steps*; a
-//! step is one command, or several in one write, by one client. Commands come from a [table](table::ROWS), one row each; their
+//! step is one command, or several in one write, by one client. Commands come from a [table](table::rows), one row each; their
 //! arguments from what the episode has done so far, so that most commands meet keys, ids and groups that are there. After each
 //! step both servers are brought to rest: whoever was woken has answered, whoever waits is known to wait. Then the frames that
 //! each client got are compared, after taking out what must differ (times, ids made from a clock, ids of clients).
