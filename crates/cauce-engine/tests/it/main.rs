@@ -24,6 +24,7 @@ mod keys;
 mod pubsub;
 mod replay;
 mod scripts;
+mod scripts_fuzz;
 mod sets;
 mod sorted_sets;
 mod streams;
