@@ -40,6 +40,9 @@ pub struct Settings {
     pub proto_max_bulk_len: usize,
     /// Milliseconds after which a running script makes the broker answer `BUSY`; 0 for never.
     pub busy_reply_threshold_ms: u64,
+    /// Bytes that all that scripts hold may take; a script that needs more ends with an error. 0 for no limit. Redis
+    /// has no such limit.
+    pub script_memory_max: usize,
     /// Seed of the hash tables, so that strangers cannot choose colliding keys. Does not change any reply.
     pub hash_seed: u64,
     /// What is wrong on purpose.
@@ -94,6 +97,7 @@ impl Default for Settings {
             transaction_commands_max: 1_000_000,
             proto_max_bulk_len: 512 * 1024 * 1024,
             busy_reply_threshold_ms: 5000,
+            script_memory_max: 512 * 1024 * 1024,
             hash_seed: 0,
             #[cfg(feature = "seeded-faults")]
             fault: crate::faults::Fault::default(),

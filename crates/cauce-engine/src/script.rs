@@ -9,6 +9,7 @@ mod api;
 mod bridge;
 mod interpreter;
 mod libraries;
+mod memory;
 mod number;
 mod raise;
 mod reply;

@@ -84,7 +84,11 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let runtime = match args.io_threads {
         0 => bail!("--io-threads must be at least 1"),
         // One worker, but of a runtime that can give its tasks to another thread when a script does not end.
-        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_stack_size(THREAD_STACK_BYTES)
+            .enable_all()
+            .build(),
     };
     let runtime = runtime.context("cannot start the runtime")?;
     let ended = runtime.block_on(serve(args));

@@ -13,10 +13,14 @@ use mlua::{Function, Lua, MultiValue, Result, Table, Value};
 
 use super::bridge::{Bridge, lock};
 use super::libraries::{self, type_name};
+use super::memory::with_room;
 use super::words::Words;
 use super::{raise, reply, result};
 use crate::errors::{Error, script as texts};
 use crate::random::Rand48;
+
+/// What a reply costs at most as values of Lua: a table of its own for every integer of one digit.
+const BYTES_PER_REPLY_BYTE: usize = 24;
 
 /// What the prelude is made with.
 pub(super) fn host(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> Result<Table> {
@@ -52,7 +56,10 @@ fn command(lua: &Lua, bridge: &Arc<Mutex<Bridge>>, raises: bool) -> Result<Funct
         run_command(&mut inner, &arguments);
         match inner.reply.strip_prefix(b"-") {
             Some(error) if raises => Err(raise::reply(error.strip_suffix(b"\r\n").unwrap_or(error))),
-            _ => Ok(reply::read(lua, &inner.reply)?.0),
+            _ => {
+                let bytes = inner.reply.len() * BYTES_PER_REPLY_BYTE;
+                with_room(lua, bytes, || Ok(reply::read(lua, &inner.reply)?.0))
+            }
         }
     })
 }

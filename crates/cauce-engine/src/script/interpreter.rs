@@ -115,14 +115,20 @@ impl Interpreter {
         }
         let script = self.scripts.get(&request.sha).expect("who asks for a script by name looked for it");
         let rights = rights(script.flags, request.read_only, call.core.memory_is_full())?;
+        let memory_max = call.core.settings.script_memory_max;
         let ended = {
             let _lent = Lent::new(&self.bridge, call, rights);
+            self.lua.set_memory_limit(memory_max).map_err(|error| failed(&error))?;
             self.set_parameters(request).and_then(|()| self.run.call::<(bool, Value, bool)>(&script.function))
         };
         let (protocol, killed) = {
             let bridge = lock(&self.bridge);
             (bridge.protocol, bridge.killed)
         };
+        self.lua.set_memory_limit(0).map_err(|error| failed(&error))?;
+        if memory_max > 0 && self.lua.used_memory() > memory_max / 2 {
+            self.lua.gc_collect().map_err(|error| failed(&error))?;
+        }
         if killed {
             watch(&self.lua, &self.bridge).map_err(|error| failed(&error))?;
         }

@@ -23,9 +23,11 @@ impl Words {
         for value in arguments {
             match value {
                 Value::String(text) => self.bytes.extend_from_slice(&text.as_bytes()),
-                Value::Integer(number) => {
+                // Larger ones are written with an exponent.
+                Value::Integer(number) if number.unsigned_abs() < 100_000_000_000_000_000 => {
                     self.bytes.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
                 }
+                Value::Integer(number) => write_argument(*number as f64, &mut self.bytes),
                 Value::Number(number) => write_argument(*number, &mut self.bytes),
                 _ => return false,
             }

@@ -215,3 +215,66 @@ fn shutdown_is_left_to_the_broker() {
     ]);
     assert_eq!(world.run_args(1, &[b"SHUTDOWN", b"NOSAVE"]), (Outcome::Shutdown, String::new()));
 }
+
+/// Each would take the process down if nothing held it.
+#[test]
+fn scripts_have_no_more_memory_and_stack_than_they_may() {
+    let mut settings = Settings::default();
+    settings.script_memory_max = 32 * 1024 * 1024;
+    let mut world = World::with(settings);
+    let mut wrong = Vec::new();
+    for (script, error) in [
+        ("return #string.rep('x', 2^31 - 1)", "not enough memory"),
+        ("local t = {} while true do t[#t + 1] = {#t} end", "not enough memory"),
+        ("local s = 'x' while true do s = s .. s end", "not enough memory"),
+        ("local t = {} for i = 1, 1000 do t[i] = ('x'):rep(1000000) .. i end", "not enough memory"),
+        ("return cjson.decode('[' .. ('[],'):rep(2000000) .. '[]]')", "not enough memory"),
+        (
+            "redis.call('SET', 'b', ('x'):rep(9000000)) local t = {} for i = 1, 9 do t[i] = redis.call('GET', 'b') .. i end",
+            "not enough memory",
+        ),
+        ("local function f() return 1 + f() end return f()", "stack overflow"),
+        (
+            "local t = {} t.__index = function(_, k) return t[k + 1] end setmetatable(t, t) return t[1]",
+            "overflow",
+        ),
+        ("return string.format('%99999d', 1)", "invalid"),
+        ("return (('a'):rep(100000)):find(('a?'):rep(100000))", "pattern too complex"),
+        ("return (('a'):rep(100000)):match(('(a)'):rep(100000))", "pattern too complex"),
+        ("return loadstring(string.dump(function() end))()", "attempt to call a nil value"),
+        ("local t = {} for i = 1, 10000 do t[i] = i end return unpack(t)", "too many results to unpack"),
+        (
+            "local t = {} for i = 1, 300 do t = {t} end return cmsgpack.pack(cmsgpack.unpack(('\\145'):rep(5000)))",
+            "overflow",
+        ),
+        (
+            "return loadstring('return ' .. ('('):rep(10000) .. '1' .. (')'):rep(10000))()",
+            "attempt to call a nil value",
+        ),
+        (
+            "local f = function() end for i = 1, 10000 do f = coroutine.wrap(f) f() end return f()",
+            "Lua function expected",
+        ),
+    ] {
+        let args: [&[u8]; 3] = [b"EVAL", script.as_bytes(), b"0"];
+        let reply = world.run_args(1, &args).1;
+        if !(reply.starts_with("-ERR") && reply.contains(error)) {
+            wrong.push(format!("{script}: {reply}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let deep: [&[u8]; 3] = [b"EVAL", b"local t = {} for i = 1, 20000 do t = {t} end return t", b"0"];
+    assert!(world.run_args(1, &deep).1.ends_with("-ERR reached lua stack limit"));
+    check(&mut world, "return #string.rep('x', 1000000)", ":1000000");
+}
+
+#[test]
+fn json_may_nest_as_deep_as_redis_allows() {
+    let mut world = World::new();
+    check(&mut world, "return #cjson.decode(('['):rep(1000) .. (']'):rep(1000))", ":1");
+    check(&mut world, "return cjson.encode(cjson.decode(('['):rep(200) .. (']'):rep(200))):len()", ":400");
+    for script in ["cjson.decode(('['):rep(1001))", "local t = {} t[1] = t cjson.encode(t)"] {
+        let args: [&[u8]; 3] = [b"EVAL", script.as_bytes(), b"0"];
+        assert!(world.run_args(1, &args).1.starts_with("-ERR user_script:1: "), "{script}");
+    }
+}

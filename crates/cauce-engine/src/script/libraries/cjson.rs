@@ -6,11 +6,18 @@ use mlua::{Lua, MultiValue, Result, Table, Value};
 
 use super::args::{Args, type_name};
 use super::json;
+use crate::script::memory::with_room;
 use crate::script::number::write_g;
 use crate::script::raise;
 
-/// Tables inside tables, at most, whatever a script sets: the stack ends.
+/// Tables inside tables that are written, at most, whatever a script sets: each takes a part of the thread's stack,
+/// and far more of it in builds that are not optimised.
+const WRITTEN_DEPTH_MAX: i64 = if cfg!(debug_assertions) { 200 } else { DEPTH_MAX };
+/// Tables inside tables, at most, whatever a script sets.
 pub(super) const DEPTH_MAX: i64 = 1000;
+
+/// What a document costs at most as values of Lua: `[]` is a table.
+const BYTES_PER_BYTE: usize = 64;
 
 /// What `encode_invalid_numbers` chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +83,9 @@ pub(super) fn library(lua: &Lua) -> Result<Table> {
         if args.len() != 1 {
             return Err(args.refused(1, "expected 1 argument"));
         }
-        json::decode(lua, &args.string(1)?.as_bytes(), *lock(&own))
+        let (text, config) = (args.string(1)?, *lock(&own));
+        let text = text.as_bytes();
+        with_room(lua, text.len() * BYTES_PER_BYTE, || json::decode(lua, &text, config))
     })?;
     library.raw_set("decode", decode)?;
     add_settings(lua, &library, &config)?;
@@ -220,7 +229,7 @@ impl Writer<'_> {
     }
 
     fn table(&mut self, table: &Table, depth: i64) -> Result<()> {
-        if depth > self.config.encode_depth.min(DEPTH_MAX) {
+        if depth > self.config.encode_depth.min(WRITTEN_DEPTH_MAX) {
             let message = format!("Cannot serialise, excessive nesting ({depth})");
             return Err(raise::text(self.lua, &message));
         }

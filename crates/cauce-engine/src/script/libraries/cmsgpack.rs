@@ -8,7 +8,7 @@ use crate::script::raise;
 /// Tables inside tables that are written; deeper ones become nil, as Redis has it.
 const PACK_DEPTH_MAX: usize = 16;
 /// Arrays and maps inside each other that are read.
-const UNPACK_DEPTH_MAX: usize = 1000;
+const UNPACK_DEPTH_MAX: usize = 100;
 
 pub(super) fn library(lua: &Lua) -> Result<Table> {
     let library = lua.create_table()?;

@@ -1,6 +1,6 @@
 //! Reading JSON, with the leniency and the errors that `cjson` has.
 
-use mlua::{Lua, Result, Value};
+use mlua::{Lua, LuaString, Result, Table, Value};
 
 use super::cjson::{Config, DEPTH_MAX};
 use crate::script::raise;
@@ -43,10 +43,28 @@ pub(super) fn decode(lua: &Lua, text: &[u8], config: Config) -> Result<Value> {
     }
     let mut reader = Reader { lua, text, at: 0, token_at: 0, config };
     let first = reader.next();
-    let value = reader.value(first, 0)?;
+    let value = reader.value(first)?;
     match reader.next() {
         Token::End => Ok(value),
         other => Err(reader.expected("the end", &other)),
+    }
+}
+
+/// An array or object whose end has not come.
+enum Open {
+    Array { table: Table, next: usize },
+    Object { table: Table, key: LuaString },
+}
+
+impl Open {
+    fn add(&mut self, value: Value) -> Result<()> {
+        match self {
+            Self::Array { table, next } => {
+                *next += 1;
+                table.raw_set(*next - 1, value)
+            }
+            Self::Object { table, key } => table.raw_set(&*key, value),
+        }
     }
 }
 
@@ -66,67 +84,74 @@ impl Reader<'_> {
         raise::text(self.lua, &message)
     }
 
-    fn value(&mut self, token: Token, depth: i64) -> Result<Value> {
-        Ok(match token {
-            Token::Text(text) => Value::String(self.lua.create_string(text)?),
-            Token::Number(number) => Value::Number(number),
-            Token::Boolean(value) => Value::Boolean(value),
-            Token::Null => Value::NULL,
-            Token::Single(b'{') => self.object(depth + 1)?,
-            Token::Single(b'[') => self.array(depth + 1)?,
-            other => return Err(self.expected("value", &other)),
-        })
+    /// Reads a value that begins with `token`. With a stack of its own: documents may nest deeper than threads have
+    /// room.
+    fn value(&mut self, mut token: Token) -> Result<Value> {
+        let mut open: Vec<Open> = Vec::new();
+        loop {
+            let mut value = match token {
+                Token::Text(text) => Value::String(self.lua.create_string(text)?),
+                Token::Number(number) => Value::Number(number),
+                Token::Boolean(value) => Value::Boolean(value),
+                Token::Null => Value::NULL,
+                Token::Single(opening @ (b'{' | b'[')) => {
+                    self.descend(open.len() + 1)?;
+                    let table = self.lua.create_table()?;
+                    token = self.next();
+                    match (opening, &token) {
+                        (b'{', Token::Single(b'}')) | (b'[', Token::Single(b']')) => Value::Table(table),
+                        (b'[', _) => {
+                            open.push(Open::Array { table, next: 1 });
+                            continue;
+                        }
+                        _ => {
+                            let key = self.key(token)?;
+                            open.push(Open::Object { table, key });
+                            token = self.next();
+                            continue;
+                        }
+                    }
+                }
+                other => return Err(self.expected("value", &other)),
+            };
+            // Goes into what is open; that may be complete with it, and go into what is around it.
+            token = loop {
+                let Some(innermost) = open.last_mut() else { return Ok(value) };
+                innermost.add(value)?;
+                match (self.next(), innermost) {
+                    (Token::Single(b','), Open::Array { .. }) => break self.next(),
+                    (Token::Single(b','), Open::Object { key, .. }) => {
+                        let text = self.next();
+                        *key = self.key(text)?;
+                        break self.next();
+                    }
+                    (Token::Single(b']'), Open::Array { table, .. })
+                    | (Token::Single(b'}'), Open::Object { table, .. }) => {
+                        value = Value::Table(table.clone());
+                        open.pop();
+                    }
+                    (other, Open::Array { .. }) => return Err(self.expected("comma or array end", &other)),
+                    (other, Open::Object { .. }) => return Err(self.expected("comma or object end", &other)),
+                }
+            };
+        }
     }
 
-    fn descend(&self, depth: i64) -> Result<()> {
-        if depth <= self.config.decode_depth.min(DEPTH_MAX) {
+    fn descend(&self, depth: usize) -> Result<()> {
+        if depth as i64 <= self.config.decode_depth.min(DEPTH_MAX) {
             return Ok(());
         }
         let message = format!("Found too many nested data structures ({depth}) at character {}", self.at);
         Err(raise::text(self.lua, &message))
     }
 
-    fn object(&mut self, depth: i64) -> Result<Value> {
-        self.descend(depth)?;
-        let table = self.lua.create_table()?;
-        let mut token = self.next();
-        if token == Token::Single(b'}') {
-            return Ok(Value::Table(table));
+    /// A key and the colon behind it.
+    fn key(&mut self, token: Token) -> Result<LuaString> {
+        let Token::Text(key) = token else { return Err(self.expected("object key string", &token)) };
+        match self.next() {
+            Token::Single(b':') => self.lua.create_string(key),
+            other => Err(self.expected("colon", &other)),
         }
-        loop {
-            let Token::Text(key) = token else { return Err(self.expected("object key string", &token)) };
-            match self.next() {
-                Token::Single(b':') => {}
-                other => return Err(self.expected("colon", &other)),
-            }
-            let first = self.next();
-            let value = self.value(first, depth)?;
-            table.raw_set(self.lua.create_string(key)?, value)?;
-            match self.next() {
-                Token::Single(b'}') => return Ok(Value::Table(table)),
-                Token::Single(b',') => token = self.next(),
-                other => return Err(self.expected("comma or object end", &other)),
-            }
-        }
-    }
-
-    fn array(&mut self, depth: i64) -> Result<Value> {
-        self.descend(depth)?;
-        let table = self.lua.create_table()?;
-        let mut token = self.next();
-        if token == Token::Single(b']') {
-            return Ok(Value::Table(table));
-        }
-        for index in 1.. {
-            let value = self.value(token, depth)?;
-            table.raw_set(index, value)?;
-            match self.next() {
-                Token::Single(b']') => break,
-                Token::Single(b',') => token = self.next(),
-                other => return Err(self.expected("comma or array end", &other)),
-            }
-        }
-        Ok(Value::Table(table))
     }
 
     fn next(&mut self) -> Token {
