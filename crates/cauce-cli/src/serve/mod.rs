@@ -15,6 +15,9 @@ use self::http::{Http, HttpArgs};
 /// Exit code when the disk has refused a write or a sync of records (`EX_IOERR` of sysexits).
 const LOG_FAILED: u8 = 74;
 
+/// Room for scripts that nest documents as deep as they may. Taken only as it is used.
+const THREAD_STACK_BYTES: usize = 8 << 20;
+
 /// Holds a broker that speaks Redis's protocol.
 ///
 /// Exit codes: 0 stopped by a signal, 1 could not start, 2 wrong usage, 74 the disk refused a write or a sync: no reply was

@@ -5,8 +5,9 @@ use mlua::{LuaString, Result, Table, Value};
 
 use crate::errors::{Error, script as texts};
 
-/// Tables inside tables, at most; deeper ones are an error in their place, as Redis has it.
-const DEPTH_MAX: usize = 7994;
+/// Tables inside tables, at most; deeper ones are an error in their place, as Redis has it
+/// (there from 7995 on; each takes one of the 8000 places that Lua has for handles).
+const DEPTH_MAX: usize = 7900;
 
 /// A table that is being written.
 enum Frame {
