@@ -118,8 +118,10 @@ impl Interpreter {
         let memory_max = call.core.settings.script_memory_max;
         let ended = {
             let _lent = Lent::new(&self.bridge, call, rights);
-            self.lua.set_memory_limit(memory_max).map_err(|error| failed(&error))?;
-            self.set_parameters(request).and_then(|()| self.run.call::<(bool, Value, bool)>(&script.function))
+            // The parameters are no larger than the request; outside of the limit they cost less.
+            self.set_parameters(request)
+                .and_then(|()| self.lua.set_memory_limit(memory_max))
+                .and_then(|_| self.run.call::<(bool, Value, bool)>(&script.function))
         };
         let (protocol, killed) = {
             let bridge = lock(&self.bridge);
