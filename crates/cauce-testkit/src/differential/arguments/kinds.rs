@@ -8,6 +8,7 @@ pub(super) type Generator = fn(&mut Draw<'_>);
 
 /// In the order of the alphabet.
 pub(super) const KINDS: &[(&str, Generator)] = &[
+    ("caller", |draw| draw.caller()),
     ("channel", |draw| draw.one_of(&["c1", "c2", "d1"])),
     ("client", |draw| {
         let client = draw.rng.usize(..draw.world.clients);
@@ -19,8 +20,6 @@ pub(super) const KINDS: &[(&str, Generator)] = &[
     ("count", |draw| draw.one_of(&["1", "2", "3", "10", "1", "2", "3", "10", "0", "-1"])),
     ("cursor", |draw| draw.cursor()),
     ("digest", |draw| draw.digest()),
-    ("caller", |draw| draw.caller()),
-    ("loaded", |draw| draw.loaded()),
     ("end", |draw| draw.bound("+")),
     ("field", |draw| draw.one_of(&["f", "g", "f", ""])),
     ("float", |draw| {
@@ -58,6 +57,7 @@ pub(super) const KINDS: &[(&str, Generator)] = &[
     ("lex-min", |draw| draw.lex_bound("-")),
     ("limit", |draw| draw.one_of(&["0", "1", "10", "1000"])),
     ("limit-count", |draw| draw.one_of(&["1", "2", "3", "10", "-1", "0"])),
+    ("loaded", |draw| draw.loaded()),
     ("many-ints", |draw| draw.many(|draw, index| draw.text(&(index * 37).to_string()))),
     ("many-members", |draw| draw.many(|draw, index| draw.text(&format!("e{index}")))),
     ("many-pairs", |draw| {
