@@ -50,6 +50,25 @@ pub(crate) struct Effects<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// What the engine does by itself, in nobody's name; nobody reads the reply.
+    pub(crate) fn of_nobody(
+        core: &'a mut Core,
+        now: Timestamp,
+        db: usize,
+        reply: &'a mut Vec<u8>,
+        out: &'a mut Outputs,
+    ) -> Self {
+        Self {
+            now,
+            by: SessionId::NOBODY,
+            db,
+            may_block: false,
+            core,
+            reply: Encoder::new(reply, Protocol::Resp2),
+            effects: Effects { out, after: Position::default() },
+        }
+    }
+
     // Sessions.
 
     pub(crate) fn session(&self) -> &Session {

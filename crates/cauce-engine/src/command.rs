@@ -187,6 +187,30 @@ fn streams_word(args: &[&[u8]]) -> Option<usize> {
 }
 
 impl CommandSpec {
+    /// A row with what most have: no keys, in constant time, no subcommands, of the group of generic commands.
+    /// A family adds what is its own.
+    pub(crate) const fn new(
+        name: &'static str,
+        arity: i32,
+        flags: Flags,
+        since: &'static str,
+        summary: &'static str,
+        run: Handler,
+    ) -> Self {
+        Self {
+            name,
+            arity,
+            flags,
+            keys: Keys::None,
+            group: "generic",
+            since,
+            summary,
+            complexity: "O(1)",
+            run,
+            subcommands: &[],
+        }
+    }
+
     /// Whether `count` arguments (with the name) are as many as the command takes.
     pub(crate) fn accepts(&self, count: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{arg, from, integer, is};
 use crate::call::{Call, Flow};
-use crate::command::{CommandSpec, CommandTable, Flags, Keys};
+use crate::command::{CommandSpec, CommandTable, Flags};
 use crate::errors::{self, Error, acl as texts};
 use crate::users::{self, Denial, Selector, User, categories};
 
@@ -17,16 +17,9 @@ const fn row(
     run: crate::command::Handler,
 ) -> CommandSpec {
     CommandSpec {
-        name,
-        arity,
-        flags: flags.and(Flags::LOADING).and(Flags::STALE),
-        keys: Keys::None,
         group: "server",
-        since: "6.0.0",
-        summary,
         complexity: "O(N) where N is the number of users or rules.",
-        run,
-        subcommands: &[],
+        ..CommandSpec::new(name, arity, flags.and(Flags::LOADING).and(Flags::STALE), "6.0.0", summary, run)
     }
 }
 

@@ -6,7 +6,7 @@ use cauce_resp::Protocol;
 
 use super::{arg, from, integer, is};
 use crate::call::{Call, Flow};
-use crate::command::{CommandSpec, Flags, Keys};
+use crate::command::{CommandSpec, Flags};
 use crate::errors::{self, Error};
 use crate::outputs::{DeliveryKind, Position};
 use crate::session::{ReplyMode, Session, SessionId};
@@ -21,16 +21,16 @@ const fn row(
     run: crate::command::Handler,
 ) -> CommandSpec {
     CommandSpec {
-        name,
-        arity,
-        flags: flags.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::CONNECTION),
-        keys: Keys::None,
         group: "connection",
-        since,
-        summary,
         complexity: "O(N) where N is the number of client connections.",
-        run,
-        subcommands: &[],
+        ..CommandSpec::new(
+            name,
+            arity,
+            flags.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE).and(Flags::CONNECTION),
+            since,
+            summary,
+            run,
+        )
     }
 }
 

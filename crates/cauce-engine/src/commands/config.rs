@@ -2,7 +2,7 @@
 
 use super::from;
 use crate::call::{Call, Flow};
-use crate::command::{CommandSpec, Flags, Keys};
+use crate::command::{CommandSpec, Flags};
 use crate::errors::{self, Error};
 
 const fn row(
@@ -13,16 +13,16 @@ const fn row(
     run: crate::command::Handler,
 ) -> CommandSpec {
     CommandSpec {
-        name,
-        arity,
-        flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-        keys: Keys::None,
         group: "server",
-        since,
-        summary,
         complexity: "O(N) where N is the number of parameters.",
-        run,
-        subcommands: &[],
+        ..CommandSpec::new(
+            name,
+            arity,
+            Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+            since,
+            summary,
+            run,
+        )
     }
 }
 

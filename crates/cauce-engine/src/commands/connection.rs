@@ -5,7 +5,7 @@ use cauce_resp::Protocol;
 use super::server::REDIS_VERSION;
 use super::{arg, from, integer, is};
 use crate::call::{Call, Flow};
-use crate::command::{CommandSpec, Flags, Keys};
+use crate::command::{CommandSpec, Flags};
 use crate::errors::{self, Error};
 use crate::pubsub::ChannelKind;
 use crate::session::ReplyMode;
@@ -20,16 +20,8 @@ const fn row(
     run: crate::command::Handler,
 ) -> CommandSpec {
     CommandSpec {
-        name,
-        arity,
-        flags: flags.and(Flags::FAST).and(Flags::CONNECTION),
-        keys: Keys::None,
         group: "connection",
-        since,
-        summary,
-        complexity: "O(1)",
-        run,
-        subcommands: &[],
+        ..CommandSpec::new(name, arity, flags.and(Flags::FAST).and(Flags::CONNECTION), since, summary, run)
     }
 }
 

@@ -16,19 +16,7 @@ const fn row(
     summary: &'static str,
     run: crate::command::Handler,
 ) -> CommandSpec {
-    let keys = Keys::FIRST;
-    CommandSpec {
-        name,
-        arity,
-        flags,
-        keys,
-        group: "generic",
-        since,
-        summary,
-        complexity: "O(1)",
-        run,
-        subcommands: &[],
-    }
+    CommandSpec { keys: Keys::FIRST, ..CommandSpec::new(name, arity, flags, since, summary, run) }
 }
 
 const WRITE: Flags = Flags::WRITE.and(Flags::FAST);

@@ -24,8 +24,12 @@ const fn row(
     complexity: &'static str,
     run: Handler,
 ) -> CommandSpec {
-    let (keys, group) = (Keys::FIRST, "hash");
-    CommandSpec { name, arity, flags, keys, group, since, summary, complexity, run, subcommands: &[] }
+    CommandSpec {
+        keys: Keys::FIRST,
+        group: "hash",
+        complexity,
+        ..CommandSpec::new(name, arity, flags, since, summary, run)
+    }
 }
 
 const READ: Flags = Flags::READONLY;

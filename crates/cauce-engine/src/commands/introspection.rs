@@ -17,16 +17,16 @@ const fn row(
     run: crate::command::Handler,
 ) -> CommandSpec {
     CommandSpec {
-        name,
-        arity,
-        flags: Flags::LOADING.and(Flags::STALE).and(Flags::CONNECTION),
-        keys: Keys::None,
         group: "server",
-        since,
-        summary,
         complexity: "O(N) where N is the number of commands.",
-        run,
-        subcommands: &[],
+        ..CommandSpec::new(
+            name,
+            arity,
+            Flags::LOADING.and(Flags::STALE).and(Flags::CONNECTION),
+            since,
+            summary,
+            run,
+        )
     }
 }
 

@@ -8,7 +8,8 @@ use crate::errors::{self, Error};
 use crate::notify::NotifyClasses;
 use crate::records::Effect;
 
-const fn row(
+/// A command of any type of key, in constant time.
+pub(super) const fn row(
     name: &'static str,
     arity: i32,
     flags: Flags,
@@ -17,18 +18,7 @@ const fn row(
     summary: &'static str,
     run: crate::command::Handler,
 ) -> CommandSpec {
-    CommandSpec {
-        name,
-        arity,
-        flags,
-        keys,
-        group: "generic",
-        since,
-        summary,
-        complexity: "O(1)",
-        run,
-        subcommands: &[],
-    }
+    CommandSpec { keys, ..CommandSpec::new(name, arity, flags, since, summary, run) }
 }
 
 const READ: Flags = Flags::READONLY.and(Flags::FAST);

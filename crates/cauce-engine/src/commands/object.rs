@@ -1,34 +1,12 @@
 //! OBJECT and MEMORY: what is known of a value beside what it holds.
 
+use super::keys::row;
 use super::{arg, from, integer, is};
 use crate::call::{Call, Flow};
-use crate::command::{CommandSpec, Flags, Handler, Keys};
+use crate::command::{CommandSpec, Flags, Keys};
 use crate::encoding::Encoding;
 use crate::errors::{self, Error};
 use crate::keyspace::{Entry, Object, Slot};
-
-const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: Flags,
-    keys: Keys,
-    since: &'static str,
-    summary: &'static str,
-    run: Handler,
-) -> CommandSpec {
-    CommandSpec {
-        name,
-        arity,
-        flags,
-        keys,
-        group: "generic",
-        since,
-        summary,
-        complexity: "O(1)",
-        run,
-        subcommands: &[],
-    }
-}
 
 const HELP: Flags = Flags::LOADING.and(Flags::STALE);
 

@@ -16,16 +16,16 @@ const fn row(
     run: crate::command::Handler,
 ) -> CommandSpec {
     CommandSpec {
-        name,
-        arity,
-        flags: flags.and(Flags::PUBSUB).and(Flags::LOADING).and(Flags::STALE),
-        keys: Keys::None,
         group: "pubsub",
-        since,
-        summary,
         complexity: "O(N) where N is the number of names or receivers.",
-        run,
-        subcommands: &[],
+        ..CommandSpec::new(
+            name,
+            arity,
+            flags.and(Flags::PUBSUB).and(Flags::LOADING).and(Flags::STALE),
+            since,
+            summary,
+            run,
+        )
     }
 }
 

@@ -15,16 +15,9 @@ const fn row(
     run: crate::command::Handler,
 ) -> CommandSpec {
     CommandSpec {
-        name,
-        arity,
-        flags: flags.and(Flags::NOSCRIPT),
-        keys: Keys::None,
         group: "scripting",
-        since,
-        summary,
         complexity: "Depends on the script that is executed.",
-        run,
-        subcommands: &[],
+        ..CommandSpec::new(name, arity, flags.and(Flags::NOSCRIPT), since, summary, run)
     }
 }
 

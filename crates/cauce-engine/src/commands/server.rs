@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{arg, from, is};
 use crate::call::{Call, Flow};
-use crate::command::{CommandSpec, Flags, Keys};
+use crate::command::{CommandSpec, Flags};
 use crate::engine::Core;
 use crate::errors::{self, Error};
 use crate::records::Effect;
@@ -23,18 +23,7 @@ const fn row(
     summary: &'static str,
     run: crate::command::Handler,
 ) -> CommandSpec {
-    CommandSpec {
-        name,
-        arity,
-        flags,
-        keys: Keys::None,
-        group: "server",
-        since,
-        summary,
-        complexity: "O(1)",
-        run,
-        subcommands: &[],
-    }
+    CommandSpec { group: "server", ..CommandSpec::new(name, arity, flags, since, summary, run) }
 }
 
 pub(crate) const COMMANDS: &[CommandSpec] = &[

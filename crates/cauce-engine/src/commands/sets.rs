@@ -25,8 +25,12 @@ pub(super) const fn row(
     complexity: &'static str,
     run: Handler,
 ) -> CommandSpec {
-    let (keys, group) = (Keys::FIRST, "set");
-    CommandSpec { name, arity, flags, keys, group, since, summary, complexity, run, subcommands: &[] }
+    CommandSpec {
+        keys: Keys::FIRST,
+        group: "set",
+        complexity,
+        ..CommandSpec::new(name, arity, flags, since, summary, run)
+    }
 }
 
 const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST);

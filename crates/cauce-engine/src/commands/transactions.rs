@@ -18,16 +18,15 @@ const fn row(
     run: crate::command::Handler,
 ) -> CommandSpec {
     CommandSpec {
-        name,
-        arity,
-        flags: flags.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
-        keys: Keys::None,
         group: "transactions",
-        since,
-        summary,
-        complexity: "O(1)",
-        run,
-        subcommands: &[],
+        ..CommandSpec::new(
+            name,
+            arity,
+            flags.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+            since,
+            summary,
+            run,
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! Keys to other names and databases: COPY, MOVE, SWAPDB.
 
+use super::keys::row;
 use super::{arg, from, integer, is};
 use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
@@ -8,36 +9,13 @@ use crate::keyspace::{Entry, Slot};
 use crate::notify::NotifyClasses;
 use crate::records::Effect;
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: Flags,
-    keys: Keys,
-    since: &'static str,
-    summary: &'static str,
-    run: crate::command::Handler,
-) -> CommandSpec {
-    CommandSpec {
-        name,
-        arity,
-        flags,
-        keys,
-        group: "generic",
-        since,
-        summary,
-        complexity: "O(N) where N is the size of the value.",
-        run,
-        subcommands: &[],
-    }
-}
-
 const FAST_WRITE: Flags = Flags::WRITE.and(Flags::FAST);
 const SOURCE_AND_TARGET: Keys = Keys::Range { first: 1, last: 2, step: 1 };
 
 #[rustfmt::skip]
 pub(crate) const COMMANDS: &[CommandSpec] = &[
-    row("copy", -3, Flags::WRITE.and(Flags::DENYOOM), SOURCE_AND_TARGET, "6.2.0", "Copies the value of a key to a new key.", copy),
-    CommandSpec { complexity: "O(1)", ..row("move", 3, FAST_WRITE, Keys::FIRST, "1.0.0", "Moves a key to another database.", move_key) },
+    CommandSpec { complexity: "O(N) where N is the size of the value.", ..row("copy", -3, Flags::WRITE.and(Flags::DENYOOM), SOURCE_AND_TARGET, "6.2.0", "Copies the value of a key to a new key.", copy) },
+    row("move", 3, FAST_WRITE, Keys::FIRST, "1.0.0", "Moves a key to another database.", move_key),
     CommandSpec { complexity: "O(N) where N is the count of clients watching or blocking on keys from both databases.", group: "server", ..row("swapdb", 3, FAST_WRITE, Keys::None, "4.0.0", "Swaps two Redis databases.", swapdb) },
 ];
 

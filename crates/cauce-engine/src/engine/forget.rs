@@ -3,14 +3,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use cauce_resp::{Encoder, Protocol};
-
 use super::Core;
-use crate::call::{Call, Effects};
+use crate::call::Call;
 use crate::keyspace::{Entry, Object};
-use crate::outputs::{Outputs, Position};
+use crate::outputs::Outputs;
 use crate::records::{Effect, StreamEffect};
-use crate::session::SessionId;
 use crate::stream::Idempotency;
 use crate::time::Timestamp;
 
@@ -53,15 +50,7 @@ impl Core {
         while let Some((db, key)) = self.forgetting.take_due(now) {
             let Some(slot) = self.database(db).slot(&key) else { continue };
             let mut reply = Vec::new();
-            let mut call = Call {
-                now,
-                by: SessionId::NOBODY,
-                db,
-                may_block: false,
-                core: self,
-                reply: Encoder::new(&mut reply, Protocol::Resp2),
-                effects: Effects { out, after: Position::default() },
-            };
+            let mut call = Call::of_nobody(self, now, db, &mut reply, out);
             let Object::Stream(stream) = call.object_mut(slot) else { continue };
             let Some(table) = std::sync::Arc::make_mut(stream).idempotency_mut() else { continue };
             let due = table.next_forgotten_ms().is_some_and(|at| at <= now.millis());

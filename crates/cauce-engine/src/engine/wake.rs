@@ -4,7 +4,7 @@ use cauce_resp::Encoder;
 
 use super::Core;
 use crate::blocking::{BlockRequest, Blocked, WakeOn};
-use crate::call::{Call, Effects, Flow};
+use crate::call::{Call, Flow};
 use crate::errors::Error;
 use crate::faults::Faults;
 use crate::keyspace::Object;
@@ -124,15 +124,7 @@ impl Core {
                 let due = self.database(db).next_expiry().filter(|&(at, _)| at <= now);
                 let Some((_, slot)) = due else { break };
                 let mut reply = std::mem::take(&mut self.scratch);
-                let mut call = Call {
-                    now,
-                    by: SessionId::NOBODY,
-                    db,
-                    may_block: false,
-                    core: self,
-                    reply: Encoder::new(&mut reply, cauce_resp::Protocol::Resp2),
-                    effects: Effects { out, after: Position::default() },
-                };
+                let mut call = Call::of_nobody(self, now, db, &mut reply, out);
                 call.expire(slot);
                 self.scratch = reply;
             }

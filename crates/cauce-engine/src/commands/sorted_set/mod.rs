@@ -18,8 +18,12 @@ const fn row(
     complexity: &'static str,
     run: Handler,
 ) -> CommandSpec {
-    let (keys, group) = (Keys::FIRST, "sorted-set");
-    CommandSpec { name, arity, flags, keys, group, since, summary, complexity, run, subcommands: &[] }
+    CommandSpec {
+        keys: Keys::FIRST,
+        group: "sorted-set",
+        complexity,
+        ..CommandSpec::new(name, arity, flags, since, summary, run)
+    }
 }
 
 const READ: Flags = Flags::READONLY;

@@ -20,8 +20,12 @@ const fn row(
     complexity: &'static str,
     run: Handler,
 ) -> CommandSpec {
-    let (keys, group) = (Keys::FIRST, "string");
-    CommandSpec { name, arity, flags, keys, group, since, summary, complexity, run, subcommands: &[] }
+    CommandSpec {
+        keys: Keys::FIRST,
+        group: "string",
+        complexity,
+        ..CommandSpec::new(name, arity, flags, since, summary, run)
+    }
 }
 
 const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST);
