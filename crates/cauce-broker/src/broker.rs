@@ -92,6 +92,14 @@ impl Broker {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
+    /// The number of the newest record, and the keyspace behind it as canonical bytes: equal states give equal bytes,
+    /// whatever way led to them. For tests of what a restart brings back.
+    #[must_use]
+    pub fn dump(&self) -> (u64, Vec<u8>) {
+        let state = self.shared.lock();
+        (state.engine.position().0, state.engine.dump())
+    }
+
     /// Returns when a client has sent `SHUTDOWN`. The broker itself goes on: its owner decides what ends, and how.
     pub async fn shutdown_requested(&self) {
         let mut ending = self.shared.ending.subscribe();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cauce_log::{CheckpointWriter, DiskLog, Log, Storage};
+use cauce_log::{CheckpointWriter, DiskLog, Log, Storage, Threads};
 
 use crate::broker::Shared;
 
@@ -54,14 +54,24 @@ impl Checkpoints {
         storage: Arc<dyn Storage>,
         log: Arc<DiskLog>,
         after_bytes: u64,
+        threads: Threads,
         shared: Weak<Shared>,
     ) -> Self {
         let (last_bytes, ended, end) = (Mutex::new(0), Mutex::new(false), Condvar::new());
         let core = Arc::new(Core { storage, log, after_bytes, last_bytes, ended, end });
+        if threads == Threads::Caller {
+            return Self { core, thread: None };
+        }
         let own = Arc::clone(&core);
         let thread = std::thread::Builder::new().name("cauce-checkpoint".to_owned());
         let thread = thread.spawn(move || own.run(&shared));
         Self { core, thread: Some(thread.expect("the system has threads left")) }
+    }
+
+    /// One turn of what the log's threads do.
+    pub(crate) fn work(&self) {
+        self.core.log.commit();
+        self.core.log.keep();
     }
 
     /// Writes a checkpoint of the state as it is now, and says how many bytes it has; 0 if nothing happened since the

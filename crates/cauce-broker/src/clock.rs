@@ -18,6 +18,7 @@ impl Clock {
         match source {
             ClockSource::System => Self::System,
             ClockSource::Runtime => Self::Runtime { origin: Instant::now(), time_of_day: since_epoch() },
+            ClockSource::RuntimeFrom(time_of_day) => Self::Runtime { origin: Instant::now(), time_of_day },
         }
     }
 

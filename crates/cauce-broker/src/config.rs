@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cauce_engine::Settings;
-use cauce_log::SyncPolicy;
+use cauce_log::{SyncPolicy, Threads};
 
 /// How a broker behaves. Start from the default and change what matters.
 #[derive(Debug, Clone)]
@@ -22,6 +22,9 @@ pub struct Config {
     /// Bytes of full segments after which a checkpoint is written, for a broker on a directory. If the last checkpoint
     /// was larger than that, as many as it had. Small values cost writes, large ones time at the next start.
     pub checkpoint_after_bytes: u64,
+    /// Who writes and syncs, for a broker on a directory. With [`Threads::Caller`] nothing becomes durable but by
+    /// [`Broker::work`](crate::Broker::work): for simulations, which decide what happens when.
+    pub threads: Threads,
 }
 
 impl Default for Config {
@@ -34,6 +37,7 @@ impl Default for Config {
             sync: log.policy,
             segment_bytes: log.segment_bytes,
             checkpoint_after_bytes: 256 * 1024 * 1024,
+            threads: log.threads,
         }
     }
 }
@@ -46,6 +50,8 @@ pub enum ClockSource {
     /// the broker's time stands still too.
     #[default]
     Runtime,
+    /// The runtime's clock, started at this time since 1970 when the broker was made.
+    RuntimeFrom(Duration),
     /// The system's time of day.
     System,
 }

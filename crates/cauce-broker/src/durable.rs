@@ -66,6 +66,7 @@ impl Broker {
         let mut options = Options::default();
         options.policy = config.sync;
         options.segment_bytes = config.segment_bytes;
+        options.threads = config.threads;
         let mut engine = engine(config.settings);
         if let Some(position) = read_checkpoint(&*storage, |record| engine.restore(record))? {
             engine.restored(Position(position));
@@ -78,7 +79,7 @@ impl Broker {
         let own = Arc::clone(&log);
         let broker = Self::with_log(engine, config.limits, config.clock, log, true);
         let weak = Arc::downgrade(&broker.shared);
-        let checkpoints = Checkpoints::new(storage, own, config.checkpoint_after_bytes, weak);
+        let checkpoints = Checkpoints::new(storage, own, config.checkpoint_after_bytes, config.threads, weak);
         assert!(broker.shared.checkpoints.set(checkpoints).is_ok(), "the broker is new");
         Ok((broker, recovery))
     }
@@ -91,6 +92,14 @@ impl Broker {
     /// [`CheckpointError`]; nothing is lost.
     pub fn checkpoint(&self) -> Result<u64, CheckpointError> {
         self.shared.checkpoints.get().ok_or(CheckpointError::InMemory)?.write(&self.shared)
+    }
+
+    /// Writes and syncs what has come, and makes room for what comes next: one turn of what the broker's own threads do.
+    /// Blocks the calling thread while the disk works. See [`Config::threads`].
+    pub fn work(&self) {
+        if let Some(checkpoints) = self.shared.checkpoints.get() {
+            checkpoints.work();
+        }
     }
 
     /// Whether writes are refused because the disk has no room for the log. They are admitted again when it has.

@@ -36,7 +36,7 @@ mod waiting;
 pub use broker::Broker;
 pub use cauce_engine::{Facts, Settings};
 pub use cauce_log::{
-    DirectoryError, Failure, FaultyStorage, MemoryLog, Outage, Recovery, SyncPolicy, TornTail,
+    DirectoryError, Failure, FaultyStorage, MemoryLog, Outage, Recovery, SyncPolicy, Threads, TornTail,
 };
 pub use checkpoint::CheckpointError;
 pub use config::{ClockSource, Config, Limits};

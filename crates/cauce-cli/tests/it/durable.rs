@@ -1,12 +1,10 @@
 //! `cauce serve --dir`: what was acknowledged outlives `kill -9`; the disk that is full, busy or held by another.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use cauce_testkit::kills;
 use cauce_testkit::wire::{Address, Connection, Value};
 
 /// A running `cauce serve --dir`; killed when dropped.
@@ -73,112 +71,16 @@ impl Drop for Server {
     }
 }
 
-/// What an outsider knows to be acknowledged.
-#[derive(Default)]
-struct Ledger {
-    added: BTreeSet<String>,
-    shown: BTreeSet<String>,
-    acknowledged: BTreeSet<String>,
-    counter: i64,
-}
-
-/// Adds, reads through a group, acknowledges and counts, all at once, until the server is gone.
-fn load(server: &Server, ledger: &Mutex<Ledger>, stop: &AtomicBool, kill: impl FnOnce()) {
-    let on = || !stop.load(Ordering::SeqCst);
-    std::thread::scope(|scope| {
-        for writer in 0..3 {
-            scope.spawn(move || {
-                let mut connection = server.connect();
-                while on() {
-                    // Pipelined, so that replies wait for several syncs at a time.
-                    let sent = (0..8)
-                        .all(|_| connection.send(&["XADD", "s", "*", "by", &writer.to_string()]).is_ok());
-                    for _ in 0..8 * usize::from(sent) {
-                        let Ok(reply) = connection.receive() else { return };
-                        ledger.lock().unwrap().added.insert(reply.text().unwrap());
-                    }
-                }
-            });
-        }
-        scope.spawn(|| {
-            let mut connection = server.connect();
-            while on() {
-                let read =
-                    ["XREADGROUP", "GROUP", "g", "c", "COUNT", "5", "BLOCK", "50", "STREAMS", "s", ">"];
-                let Ok(reply) = connection.call(&read) else { return };
-                for id in ids(&reply) {
-                    ledger.lock().unwrap().shown.insert(id.clone());
-                    let Ok(reply) = connection.call(&["XACK", "s", "g", &id]) else { return };
-                    assert_eq!(reply, Value::Integer(1));
-                    ledger.lock().unwrap().acknowledged.insert(id);
-                }
-            }
-        });
-        scope.spawn(|| {
-            let mut connection = server.connect();
-            while on() {
-                let Ok(reply) = connection.call(&["INCR", "counter"]) else { return };
-                ledger.lock().unwrap().counter = reply.integer().unwrap();
-            }
-        });
-        kill();
-    });
-}
-
-/// The ids in the reply of XREADGROUP on one stream.
-fn ids(reply: &Value) -> Vec<String> {
-    let entries = reply.elements().and_then(|streams| streams.first()?.elements()?.get(1)?.elements());
-    entries.unwrap_or_default().iter().map(|entry| entry.elements().unwrap()[0].text().unwrap()).collect()
-}
-
-fn range(server: &Server) -> BTreeSet<String> {
-    let reply = server.ask("XRANGE s - +");
-    reply.elements().unwrap().iter().map(|entry| entry.elements().unwrap()[0].text().unwrap()).collect()
-}
-
 fn survives_kills(arguments: &[&str], rounds: u64) {
     let directory = tempfile::tempdir().unwrap();
-    let ledger = Mutex::new(Ledger::default());
-    for round in 0..=rounds {
-        let mut server = Server::start(directory.path(), arguments);
-        {
-            let ledger = ledger.lock().unwrap();
-            let kept = range(&server);
-            assert!(ledger.added.is_subset(&kept), "round {round}: acknowledged entries are gone");
-            assert!(ledger.shown.is_subset(&kept), "round {round}: entries that were shown are gone");
-            let pending = server.ask("XPENDING s g - + 1000000");
-            let pending: BTreeSet<String> = pending
-                .elements()
-                .unwrap_or_default()
-                .iter()
-                .map(|entry| entry.elements().unwrap()[0].text().unwrap())
-                .collect();
-            assert!(
-                ledger.acknowledged.is_disjoint(&pending),
-                "round {round}: acknowledged entries are pending"
-            );
-            let counter = server.ask("GET counter").text().map_or(0, |text| text.parse().unwrap());
-            assert!(counter >= ledger.counter, "round {round}: {counter} after {}", ledger.counter);
-        }
-        if round == rounds {
-            break;
-        }
-        // The first round makes it.
-        server.ask("XGROUP CREATE s g 0 MKSTREAM");
-        let stop = AtomicBool::new(false);
-        let pid = server.pid.clone();
-        load(&server, &ledger, &stop, || {
-            let enough = 40 + 90 * usize::try_from(round).unwrap();
-            while ledger.lock().unwrap().added.len() < enough {
-                std::thread::yield_now();
-            }
-            assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
-            stop.store(true, Ordering::SeqCst);
-        });
-        server.kill();
-    }
-    let ledger = ledger.lock().unwrap();
-    assert!(!ledger.acknowledged.is_empty() && ledger.counter > 0, "every kind of work was done");
+    let work = kills::rounds(rounds, || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cauce"));
+        command.args(["serve", "--port", "0", "--dir"]).arg(directory.path()).args(arguments);
+        command
+    });
+    let work = work.unwrap_or_else(|loss| panic!("{loss}"));
+    println!("{work:?}");
+    assert!(rounds == 0 || work.added > 0 && work.acknowledged > 0, "every kind of work was done");
 }
 
 /// `CAUCE_KILLS=200` for more of them.

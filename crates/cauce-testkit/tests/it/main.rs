@@ -4,9 +4,11 @@ mod categories;
 mod command_info;
 mod differential;
 mod held;
+mod kills;
 mod protocols;
 mod replay;
 #[cfg(feature = "seeded-faults")]
 mod seeded_faults;
+mod simulation;
 mod tidy;
 mod transcripts;
