@@ -1,16 +1,17 @@
 //! `Bus`: a connection to a broker, by URL.
 
-use redis::Pipeline;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::backend::command::{dead_stream, xadd};
+use crate::backend::command::dead_stream;
 use crate::backend::connection::Endpoint;
 use crate::backend::link::Link;
-use crate::backend::reply;
 use crate::broker::BrokerInfo;
 use crate::channel::{Body, Channel, Subscription};
-use crate::entry::EntryId;
+use crate::entry::{EntryId, Fields};
 use crate::error::{CommandError, ConnectError, PublishAllError, PublishError};
 use crate::event::{Event, Metadata, to_fields};
+use crate::idempotent::{self, Publisher};
 use crate::queue::Queues;
 use crate::stream::Stream;
 
@@ -24,8 +25,10 @@ const PIPELINE_LENGTH: usize = 500;
 #[derive(Clone)]
 pub struct Bus {
     link: Link,
-    source: std::sync::Arc<str>,
-    queues: std::sync::Arc<crate::queue::Shared>,
+    source: Arc<str>,
+    queues: Arc<crate::queue::Shared>,
+    publisher: Arc<Publisher>,
+    patience: Duration,
 }
 
 impl Bus {
@@ -52,7 +55,13 @@ impl Bus {
         };
         let link = Link::open(endpoint).await?;
         let queues = crate::queue::Shared::new(&link).into();
-        Ok(Self { link, source: program().into(), queues })
+        Ok(Self {
+            link,
+            source: program().into(),
+            queues,
+            publisher: Arc::new(Publisher::new()),
+            patience: idempotent::PATIENCE,
+        })
     }
 
     /// The same bus, whose events name `source` as their origin. The default is the program's name.
@@ -61,18 +70,31 @@ impl Bus {
         Self { source: source.into(), ..self.clone() }
     }
 
+    /// The same bus, which goes on publishing for so long when replies are lost; a minute at most. The default is 30 seconds. With zero it publishes
+    /// once, with a plain XADD that leaves no mark: the quickest on brokers without IDMP, and a publish that is repeated may append twice.
+    #[must_use]
+    pub fn with_publish_patience(&self, patience: Duration) -> Self {
+        Self { patience: patience.min(idempotent::PATIENCE_MAX), ..self.clone() }
+    }
+
     /// Appends the event to its stream.
     ///
     /// When this returns, the entry is as durable as the broker is ([`BrokerInfo::durability`]), and every group will get it. Concurrent
     /// calls share a connection and travel together. Dropping the future may or may not leave the event published.
     ///
+    /// If the reply is lost, it is published again until the broker confirms it, for the bus's [patience](Self::with_publish_patience), and appended
+    /// once: the broker, or the script that appends, keeps a mark of each call.
+    ///
     /// # Errors
-    /// If the event can't be written, or the broker did not confirm it; see [`CommandError::OutcomeUnknown`].
+    /// If the event can't be written, or the broker refuses it. [`CommandError::OutcomeUnknown`] if it was said and not confirmed to the end of the
+    /// patience: to try again later, choose the event's id ([`Metadata::id`]).
     pub async fn publish<E: Event>(&self, event: &E) -> Result<EntryId, PublishError> {
         self.publish_with(event, &Metadata::new()).await
     }
 
-    /// As [`publish`](Self::publish), with metadata of the publisher's own.
+    /// As [`publish`](Self::publish), with metadata of the publisher's own. Of an id that the publisher chooses, one event is appended to the stream,
+    /// whoever publishes it and how often, as long as its mark is kept: ten minutes and the last 100,000 of the stream, whatever the time its last
+    /// 1,000. Later publishes return the id of the one entry.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -88,11 +110,24 @@ impl Bus {
             );
         };
         let fields = to_fields(event, metadata, &self.source)?;
-        let reply = self.link.send(&xadd(E::STREAM, &fields)).await?;
-        Ok(reply::entry_id(&reply).ok_or(CommandError::Unexpected { command: "XADD" })?)
+        Ok(self.append(E::STREAM, &fields, metadata).await?)
     }
 
-    /// Appends the events to their stream, in order, many per round trip. Not atomic: others may append between them.
+    /// Appends an entry once, by the id that its publisher chose or by a mark of the bus's own.
+    pub(crate) async fn append(
+        &self,
+        stream: &str,
+        fields: &Fields,
+        metadata: &Metadata,
+    ) -> Result<EntryId, CommandError> {
+        match metadata.chosen_id() {
+            Some(event) => idempotent::append_once(&self.link, self.patience, stream, event, fields).await,
+            None => self.publisher.append(&self.link, self.patience, stream, fields).await,
+        }
+    }
+
+    /// Appends the events to their stream, in order, many per round trip, each once, as [`publish`](Self::publish). Not atomic: others may append
+    /// between them.
     ///
     /// # Errors
     /// At the first event that is not confirmed; the error holds the ids of those before it. Later ones may have been
@@ -119,14 +154,11 @@ impl Bus {
         confirmed: &mut Vec<EntryId>,
     ) -> Result<(), PublishError> {
         let metadata = Metadata::new();
-        let mut pipeline = Pipeline::with_capacity(events.len());
-        for event in events {
-            pipeline.add_command(xadd(E::STREAM, &to_fields(event, &metadata, &self.source)?));
-        }
-        for reply in self.link.send_all(&pipeline).await? {
-            confirmed.push(reply::entry_id(&reply?).ok_or(CommandError::Unexpected { command: "XADD" })?);
-        }
-        Ok(())
+        let fields = events.iter().map(|event| to_fields(event, &metadata, &self.source));
+        let fields = fields.collect::<Result<Vec<_>, _>>()?;
+        let (ids, end) = self.publisher.append_all(&self.link, self.patience, E::STREAM, &fields).await;
+        confirmed.extend(ids);
+        Ok(end?)
     }
 
     /// The Pub/Sub channel of that name.
@@ -138,7 +170,7 @@ impl Bus {
     /// The stream of that name: for entries that are not typed events, and to read without a group.
     #[must_use]
     pub fn stream<'a>(&'a self, name: &'a str) -> Stream<'a> {
-        Stream::new(&self.link, &self.source, name)
+        Stream::new(self, name)
     }
 
     /// Publishes the event on its own channel (`#[event(channel = "...")]`); says how many subscribers got it. At most once:
@@ -184,7 +216,7 @@ impl Bus {
     /// The queues of the namespace `rsmq`, as RSMQ's clients in any language see them.
     #[must_use]
     pub fn queues(&self) -> Queues {
-        Queues::new(self.link.clone(), std::sync::Arc::clone(&self.queues))
+        Queues::new(self.link.clone(), Arc::clone(&self.queues))
     }
 
     /// What the broker is, and how durable it says it is.
@@ -193,6 +225,10 @@ impl Bus {
     /// If the broker can't be asked.
     pub async fn broker(&self) -> Result<BrokerInfo, CommandError> {
         BrokerInfo::ask(&self.link).await
+    }
+
+    pub(crate) fn source(&self) -> &str {
+        &self.source
     }
 
     pub(crate) fn link(&self) -> &Link {

@@ -96,11 +96,15 @@ impl Metadata {
         Self::default()
     }
 
-    /// The event's id. An id of the publisher's own makes a repeated publish recognisable.
+    /// The event's id. With an id of the publisher's own, one event of that id is appended, however often it is published.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
+    }
+
+    pub(crate) fn chosen_id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// When it happened, by the publisher's clock.

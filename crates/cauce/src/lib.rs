@@ -56,8 +56,10 @@ pub mod codec;
 mod entry;
 mod error;
 mod event;
+mod idempotent;
 mod inspect;
 mod queue;
+mod script;
 mod service;
 mod stream;
 

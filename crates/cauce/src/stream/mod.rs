@@ -11,8 +11,8 @@ use redis::cmd;
 use serde::Serialize;
 
 use crate::backend::command::xadd;
-use crate::backend::link::Link;
 use crate::backend::reply;
+use crate::bus::Bus;
 use crate::codec;
 use crate::entry::{Entry, EntryId, Fields};
 use crate::error::{CommandError, PublishError};
@@ -22,22 +22,22 @@ use crate::service::Start;
 /// A stream, by name. Services read it with [`Service`](crate::Service); this is for entries as they are.
 #[derive(Clone, Copy)]
 pub struct Stream<'a> {
-    link: &'a Link,
-    source: &'a str,
+    bus: &'a Bus,
     name: &'a str,
 }
 
 impl<'a> Stream<'a> {
-    pub(crate) fn new(link: &'a Link, source: &'a str, name: &'a str) -> Self {
-        Self { link, source, name }
+    pub(crate) fn new(bus: &'a Bus, name: &'a str) -> Self {
+        Self { bus, name }
     }
 
-    /// Appends an entry of these fields and nothing else. As durable as [`Bus::publish`](crate::Bus::publish), and like it.
+    /// Appends an entry of these fields and nothing else. As durable as [`Bus::publish`](crate::Bus::publish), but said once: if the reply is lost, it is
+    /// not known whether it was appended.
     ///
     /// # Errors
     /// If the broker refuses (an entry needs at least one field), or did not confirm.
     pub async fn append(&self, fields: &Fields) -> Result<EntryId, CommandError> {
-        let reply = self.link.send(&xadd(self.name, fields)).await?;
+        let reply = self.bus.link().send(&xadd(self.name, fields)).await?;
         reply::entry_id(&reply).ok_or(CommandError::Unexpected { command: "XADD" })
     }
 
@@ -54,7 +54,8 @@ impl<'a> Stream<'a> {
     ) -> Result<EntryId, PublishError> {
         let mut fields = Fields::with_capacity(2);
         codec::json::encode(payload, &mut fields)?;
-        Ok(self.append(&envelope(action.into(), fields, metadata, self.source)).await?)
+        let fields = envelope(action.into(), fields, metadata, self.bus.source());
+        Ok(self.bus.append(self.name, &fields, metadata).await?)
     }
 
     /// At most `count` entries of a range of ids, in order. A stream that does not exist is empty.
@@ -80,7 +81,7 @@ impl<'a> Stream<'a> {
         let mut command = cmd("XRANGE");
         command.arg(self.name).arg(bound(ids.start_bound(), "-")).arg(bound(ids.end_bound(), "+"));
         command.arg("COUNT").arg(count);
-        let reply = self.link.send(&command).await?;
+        let reply = self.bus.link().send(&command).await?;
         reply::entries(reply).ok_or(CommandError::Unexpected { command: "XRANGE" })
     }
 
@@ -95,11 +96,11 @@ impl<'a> Stream<'a> {
             Start::Id(id) => id,
             Start::New => self.last_id().await?,
         };
-        Ok(Follower::new(self.link.endpoint().clone(), self.name, after))
+        Ok(Follower::new(self.bus.link().endpoint().clone(), self.name, after))
     }
 
     async fn last_id(&self) -> Result<EntryId, CommandError> {
-        match self.link.send(cmd("XINFO").arg("STREAM").arg(self.name)).await {
+        match self.bus.link().send(cmd("XINFO").arg("STREAM").arg(self.name)).await {
             Ok(reply) => reply::Attributes::of(reply)
                 .and_then(|mut info| info.take("last-generated-id"))
                 .and_then(|id| reply::entry_id(&id))

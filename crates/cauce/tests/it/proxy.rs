@@ -1,6 +1,7 @@
 //! A proxy before a server, to cut connections and to stall them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +22,8 @@ pub(crate) struct Proxy {
     port: u16,
     state: Arc<watch::Sender<State>>,
     cut: Arc<watch::Sender<u32>>,
+    /// Replies that are still to be lost.
+    losing: Arc<AtomicU32>,
     listening: AbortHandle,
 }
 
@@ -30,17 +33,20 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(watch::Sender::new(State::Flowing));
         let cut = Arc::new(watch::Sender::new(0));
-        let (states, cuts) = (Arc::clone(&state), Arc::clone(&cut));
+        let losing = Arc::new(AtomicU32::new(0));
+        let (states, cuts, losses) = (Arc::clone(&state), Arc::clone(&cut), Arc::clone(&losing));
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { continue };
                 let ((from_client, to_client), (from_server, to_server)) =
                     (client.into_split(), server.into_split());
-                tokio::spawn(pass(from_client, to_server, states.subscribe(), cuts.subscribe()));
-                tokio::spawn(pass(from_server, to_client, states.subscribe(), cuts.subscribe()));
+                let none = Arc::default();
+                tokio::spawn(pass(from_client, to_server, states.subscribe(), Arc::clone(&cuts), none));
+                let losses = Arc::clone(&losses);
+                tokio::spawn(pass(from_server, to_client, states.subscribe(), Arc::clone(&cuts), losses));
             }
         });
-        Self { port, state, cut, listening: listening.abort_handle() }
+        Self { port, state, cut, losing, listening: listening.abort_handle() }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -50,6 +56,16 @@ impl Proxy {
     /// Ends all connections, in the middle of what is passing.
     pub(crate) fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Lets the next request through, and cuts all connections in place of its reply.
+    pub(crate) fn lose_next_reply(&self) {
+        self.losing.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether every reply that was to be lost has been.
+    pub(crate) fn has_lost_all(&self) -> bool {
+        self.losing.load(Ordering::SeqCst) == 0
     }
 
     /// Passes nothing on for so long; the connections stay open.
@@ -71,11 +87,18 @@ async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
-    mut cut: watch::Receiver<u32>,
+    cuts: Arc<watch::Sender<u32>>,
+    losing: Arc<AtomicU32>,
 ) {
+    let mut cut = cuts.subscribe();
     let passing = async {
         let mut buffer = vec![0; 4096];
         while let Ok(length) = from.read(&mut buffer).await {
+            let lost = losing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if lost.is_ok() {
+                cuts.send_modify(|cuts| *cuts += 1);
+                return;
+            }
             let flows = state.wait_for(|state| *state == State::Flowing).await.is_ok();
             if length == 0 || !flows || to.write_all(&buffer[..length]).await.is_err() {
                 return;

@@ -33,8 +33,11 @@ impl Server {
     }
 
     pub(crate) fn with(settings: &[&'static str]) -> Self {
+        Self::on(free_port(), settings)
+    }
+
+    pub(crate) fn on(port: u16, settings: &[&'static str]) -> Self {
         let directory = TempDir::new().unwrap();
-        let port = free_port();
         let process = spawn(port, &directory, settings);
         let server = Self { port, process, settings: settings.to_vec(), directory };
         server.wait_until_it_answers();
