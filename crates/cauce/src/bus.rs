@@ -13,6 +13,7 @@ use crate::error::{CommandError, ConnectError, PublishAllError, PublishError};
 use crate::event::{Event, Metadata, to_fields};
 use crate::idempotent::{self, Publisher};
 use crate::queue::Queues;
+use crate::schedule::Movers;
 use crate::stream::Stream;
 
 /// Events of one pipeline of [`Bus::publish_all`]: enough that the round trip does not matter, few enough that memory is bounded.
@@ -29,6 +30,7 @@ pub struct Bus {
     queues: Arc<crate::queue::Shared>,
     publisher: Arc<Publisher>,
     patience: Duration,
+    movers: Arc<Movers>,
 }
 
 impl Bus {
@@ -55,12 +57,14 @@ impl Bus {
         };
         let link = Link::open(endpoint).await?;
         let queues = crate::queue::Shared::new(&link).into();
+        let movers = Arc::new(Movers::new(link.clone()));
         Ok(Self {
             link,
             source: program().into(),
             queues,
             publisher: Arc::new(Publisher::new()),
             patience: idempotent::PATIENCE,
+            movers,
         })
     }
 
@@ -225,6 +229,14 @@ impl Bus {
     /// If the broker can't be asked.
     pub async fn broker(&self) -> Result<BrokerInfo, CommandError> {
         BrokerInfo::ask(&self.link).await
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(crate) fn movers(&self) -> &Arc<Movers> {
+        &self.movers
     }
 
     pub(crate) fn source(&self) -> &str {

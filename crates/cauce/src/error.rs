@@ -126,6 +126,16 @@ pub enum PublishError {
     /// The payload can't be written. Nothing was sent.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// More fields than a script can append. Nothing was sent.
+    #[error(
+        "the event has {count} fields, and a script appends at most {limit}: put the payload into one field"
+    )]
+    TooManyFields {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The broker did not confirm it.
     #[error("the event is not confirmed: {0}")]
     Command(#[from] CommandError),

@@ -103,6 +103,12 @@ impl Metadata {
         self
     }
 
+    /// The same, with a fresh id if it has none.
+    pub(crate) fn with_an_id(mut self) -> Self {
+        self.id.get_or_insert_with(|| uuid::Uuid::now_v7().to_string());
+        self
+    }
+
     pub(crate) fn chosen_id(&self) -> Option<&str> {
         self.id.as_deref()
     }

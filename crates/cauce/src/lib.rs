@@ -59,6 +59,7 @@ mod event;
 mod idempotent;
 mod inspect;
 mod queue;
+mod schedule;
 mod script;
 mod service;
 mod stream;
@@ -78,6 +79,7 @@ pub use queue::{
     DeadMessage, Message, MessageId, Queue, QueueArguments, QueueAttributes, QueueChanges, QueueDelivery,
     QueueError, QueueExtract, QueueOptions, Queues, RunningWorker, SendAllError, Units, Worker, WorkerError,
 };
+pub use schedule::{Cron, CronError, RunningCron, Scheduled};
 pub use service::{
     Arguments, Batch, BatchArguments, Context, Delivery, Extract, FromRef, Handler, HandlerError, Handling,
     Headers, IntoOutcome, IntoOutcomes, PastAttempt, Report, Retry, Running, Service, ServiceError, Start,

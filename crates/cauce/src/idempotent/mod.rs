@@ -127,7 +127,7 @@ impl Publisher {
         fields: &Fields,
     ) -> Result<EntryId, CommandError> {
         if patience.is_zero() || fields.len() > PAIRS_MAX {
-            return entry_id(link.send(&xadd(stream, fields)).await?);
+            return entry_id(&link.send(&xadd(stream, fields)).await?);
         }
         let place = self.singles.take().await;
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +135,7 @@ impl Publisher {
         loop {
             let said = self.say(link, stream, place.number, number, fields).await;
             if let Some(outcome) = attempts.ended(said).await {
-                return entry_id(outcome?);
+                return entry_id(&outcome?);
             }
         }
     }
@@ -188,7 +188,7 @@ impl Publisher {
             Ok(replies) => replies,
             Err(error) => return (confirmed, Err(error)),
         } {
-            match reply.and_then(entry_id) {
+            match reply.and_then(|reply| entry_id(&reply)) {
                 Ok(id) => confirmed.push(id),
                 Err(error) => return (confirmed, Err(error)),
             }
@@ -317,7 +317,7 @@ pub(crate) async fn append_once(
     fields: &Fields,
 ) -> Result<EntryId, CommandError> {
     if fields.len() > PAIRS_MAX {
-        return entry_id(link.send(&xadd(stream, fields)).await?);
+        return entry_id(&link.send(&xadd(stream, fields)).await?);
     }
     let keys = SentKeys::of(stream);
     let mut call = PUBLISH_ONCE.with_keys([stream, &keys.sent, &keys.times]);
@@ -329,7 +329,7 @@ pub(crate) async fn append_once(
     loop {
         let said = call.run(link).await;
         if let Some(outcome) = attempts.ended(said).await {
-            return entry_id(outcome?);
+            return entry_id(&outcome?);
         }
     }
 }
@@ -387,8 +387,8 @@ impl Attempts {
     }
 }
 
-fn entry_id(reply: Value) -> Result<EntryId, CommandError> {
-    reply::entry_id(&reply).ok_or(CommandError::Unexpected { command: "XADD" })
+fn entry_id(reply: &Value) -> Result<EntryId, CommandError> {
+    reply::entry_id(reply).ok_or(CommandError::Unexpected { command: "XADD" })
 }
 
 /// `XADD stream IDMP producer number * name value ...`

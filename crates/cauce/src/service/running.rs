@@ -15,6 +15,7 @@ use super::worker::{Inbox, Leftover, Worker};
 use super::{due, keeper, ordered, scripts, settle};
 use crate::bus::Bus;
 use crate::entry::EntryId;
+use crate::schedule::Movers;
 
 /// How long the last words to the broker may take when a service stops.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -36,11 +37,15 @@ pub struct Running {
     /// What brings entries in besides the reader.
     takers: Vec<JoinHandle<()>>,
     renewal: AbortHandle,
+    /// They append what waits for its time on the streams of the service, as long as somebody holds them.
+    _movers: Arc<Movers>,
 }
 
 impl Running {
     pub(crate) fn start(core: Core, bus: Bus) -> Self {
         let core = Arc::new(core);
+        let movers = Arc::clone(bus.movers());
+        core.lanes().iter().filter(|lane| !lane.is_side()).for_each(|lane| movers.sooner(&lane.stream));
         let first_count = core.settings.concurrency.clamp(16, COUNT_MAX);
         let pace = Arc::new(Pace(AtomicUsize::new(first_count)));
         let stop = watch::Sender::new(false);
@@ -72,7 +77,7 @@ impl Running {
         }
         let reading = reader::run(Arc::clone(&core), pace, fresh_sender, again_sender, stop.subscribe());
         let reader = tokio::spawn(reading);
-        Self { core, stop, reader, worker, settler, takers, renewal }
+        Self { core, stop, reader, worker, settler, takers, renewal, _movers: movers }
     }
 
     /// What it has done so far.

@@ -5,6 +5,7 @@
 mod channels;
 mod choosing;
 mod dead_letters;
+mod delayed;
 mod failures;
 mod faults;
 mod files;
