@@ -366,6 +366,10 @@ impl Shared {
 
     /// Hands the log's state to the engine, for `INFO`.
     pub(crate) fn measure_log(&self) {
+        if self.busy.is_set() {
+            // Whoever waited for the lock now would keep the thread that answers meanwhile.
+            return;
+        }
         let gauges = log_gauges(&*self.log);
         self.lock().engine.set_log_gauges(gauges);
     }
