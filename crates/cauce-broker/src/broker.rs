@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use cauce_engine::{
     DeliveryKind, Engine, Gauges, Outputs, RecordBuf, SessionId, SessionInfo, Settings, Snapshot,
 };
 use cauce_log::{Log, MemoryLog};
 use tokio::io::DuplexStream;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::busy::{Busy, Watch};
@@ -73,11 +75,8 @@ impl Broker {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn connect(&self) -> DuplexStream {
-        let (client, server) = tokio::io::duplex(PIPE_BYTES);
-        let info = SessionInfo { address: "in-process".to_owned(), ..SessionInfo::default() };
         self.ensure_tasks();
-        tokio::spawn(session::run(Connected::new(&self.shared), server, info));
-        client
+        self.shared.connect(&Handle::current(), false)
     }
 
     /// Starts the broker's own tasks on the current runtime, unless they run.
@@ -113,6 +112,30 @@ impl Broker {
             outbox.close();
         }
     }
+
+    /// Ends all connections in order: no more requests are run, and what was executed is answered. After `patience` those
+    /// that have not ended are closed. A script that does not end is ended, as by `SHUTDOWN`. Listeners are not concerned.
+    ///
+    /// If the future is dropped, some connections may go on.
+    pub async fn drain(&self, patience: Duration) {
+        self.shared.end();
+        for outbox in self.shared.lock().outboxes.values() {
+            outbox.finish();
+            outbox.wake();
+        }
+        let ended = async {
+            loop {
+                let left = self.shared.left.notified();
+                if self.connections() == 0 {
+                    return;
+                }
+                left.await;
+            }
+        };
+        if tokio::time::timeout(patience, ended).await.is_err() {
+            self.disconnect_all();
+        }
+    }
 }
 
 /// Bytes that nobody can guess: the standard library seeds its hashers from the system's randomness.
@@ -132,6 +155,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     pub(crate) connections: AtomicUsize,
+    /// The last connection has ended.
+    left: Notify,
     pub(crate) traffic: Traffic,
     /// The engine's next deadline came nearer.
     pub(crate) deadline_moved: Arc<Notify>,
@@ -164,7 +189,9 @@ impl Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.shared.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.shared.left.notify_waiters();
+        }
     }
 }
 
@@ -232,6 +259,7 @@ impl Shared {
             clock,
             limits,
             connections: AtomicUsize::new(0),
+            left: Notify::new(),
             traffic: Traffic::default(),
             deadline_moved: Arc::default(),
             timer: timer::Slot::default(),
@@ -242,6 +270,14 @@ impl Shared {
             busy: Busy::default(),
             ending: watch::Sender::default(),
         }
+    }
+
+    /// Opens a connection inside the process, served on that runtime.
+    pub(crate) fn connect(self: &Arc<Self>, runtime: &Handle, trusted: bool) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(PIPE_BYTES);
+        let info = SessionInfo { address: "in-process".to_owned(), trusted, ..SessionInfo::default() };
+        runtime.spawn(session::run(Connected::new(self), server, info));
+        client
     }
 
     /// Notes that a client sent `SHUTDOWN`.

@@ -1,5 +1,6 @@
 //! A broker whose log is on disk.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use cauce_log::{
 use crate::broker::{Broker, engine};
 use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::config::Config;
+use crate::listen::BindError;
 
 /// A directory that no broker can be opened on.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,12 @@ pub enum OpenError {
         /// What is wrong with it.
         source: cauce_log::OpenError<ReplayError>,
     },
+    /// Its socket cannot be served.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+    /// The system has no threads left.
+    #[error("no thread can be started: {0}")]
+    Threads(io::Error),
 }
 
 impl Broker {
@@ -40,13 +48,19 @@ impl Broker {
     /// # Errors
     /// [`OpenError`]
     pub fn open(directory: &Path, config: Config) -> Result<(Self, Recovery), OpenError> {
-        let storage = Arc::new(FileStorage::open(directory)?);
-        let mut config = config;
+        Self::open_held(FileStorage::open(directory)?, config)
+    }
+
+    /// The same on a directory that is held already.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open_held(held: FileStorage, mut config: Config) -> Result<(Self, Recovery), OpenError> {
+        let directory = held.directory().to_owned();
         let facts = &mut config.settings.facts;
         facts.directory =
-            directory.canonicalize().unwrap_or_else(|_| directory.to_owned()).display().to_string();
-        Self::open_storage(storage, config)
-            .map_err(|source| OpenError::Log { directory: directory.to_owned(), source })
+            directory.canonicalize().unwrap_or_else(|_| directory.clone()).display().to_string();
+        Self::open_storage(Arc::new(held), config).map_err(|source| OpenError::Log { directory, source })
     }
 
     /// The same on any storage, for tests of what a disk may do.

@@ -26,6 +26,7 @@ mod checkpoint;
 mod clock;
 mod config;
 mod durable;
+mod host;
 mod input;
 mod listen;
 mod outbox;
@@ -36,9 +37,11 @@ mod waiting;
 pub use broker::Broker;
 pub use cauce_engine::{Facts, Settings};
 pub use cauce_log::{
-    DirectoryError, Failure, FaultyStorage, MemoryLog, Outage, Recovery, SyncPolicy, Threads, TornTail,
+    DirectoryError, Failure, FaultyStorage, FileStorage, MemoryLog, Outage, Recovery, SyncPolicy, Threads,
+    TornTail,
 };
 pub use checkpoint::CheckpointError;
 pub use config::{ClockSource, Config, Limits};
 pub use durable::OpenError;
-pub use listen::{BindError, Listener};
+pub use host::{Door, Host};
+pub use listen::{BindError, Listener, connect_directory};

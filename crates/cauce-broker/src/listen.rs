@@ -1,8 +1,12 @@
 //! Listeners: TCP and Unix sockets.
 
+use std::borrow::Borrow;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +14,7 @@ use std::time::Duration;
 
 use cauce_engine::SessionInfo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
 
 use crate::broker::{Broker, Connected, Shared};
 use crate::session;
@@ -19,6 +23,13 @@ use crate::session;
 const TOO_MANY_CONNECTIONS: &[u8] = b"-ERR max number of clients reached\r\n";
 /// How long to wait before accepting again when the system has no descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// The socket of a directory, and who may use it: the owner of its files.
+const SOCKET: &str = "socket";
+const SOCKET_MODE: u32 = 0o600;
+/// The longest path that every system takes as the address of a socket.
+const SOCKET_PATH_MAX: usize = 100;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// How often the process's memory and the log are measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
 
@@ -31,7 +42,7 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix { listener: UnixListener, path: PathBuf, trusted: bool },
 }
 
 /// A socket that cannot be listened on.
@@ -94,7 +105,32 @@ impl Listener {
             _ => {}
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        Ok(Self { socket: Socket::Unix(listener, path.to_owned()) })
+        Ok(Self { socket: Socket::Unix { listener, path: path.to_owned(), trusted: false } })
+    }
+
+    /// Binds the socket of a directory, by which other processes reach the broker that holds it; for the holder only.
+    /// Who may read the directory's files needs no password there, and nobody else may connect.
+    ///
+    /// # Errors
+    /// [`BindError::Unix`]
+    pub fn in_directory(directory: &Path) -> Result<Self, BindError> {
+        let path = directory.join(SOCKET);
+        let bound = || {
+            match std::fs::remove_file(&path) {
+                // What a holder left behind that was killed.
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            let short = ShortPath::of(directory)?;
+            let socket = UnixSocket::new_stream()?;
+            socket.bind(short.path())?;
+            // Before anybody can connect.
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+            socket.listen(BACKLOG)
+        };
+        let listener = bound().map_err(|source| BindError::Unix { path: path.clone(), source })?;
+        Ok(Self { socket: Socket::Unix { listener, path, trusted: true } })
     }
 
     /// The TCP address that is listened on.
@@ -102,14 +138,47 @@ impl Listener {
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().ok(),
-            Socket::Unix(..) => None,
+            Socket::Unix { .. } => None,
         }
+    }
+}
+
+/// Connects to the broker that holds a directory, whichever process that is in.
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] or [`io::ErrorKind::ConnectionRefused`] if nobody serves it now, [`io::ErrorKind::WouldBlock`]
+/// if too many are waiting for its holder, or what the system says.
+pub async fn connect_directory(directory: &Path) -> io::Result<UnixStream> {
+    let short = ShortPath::of(directory)?;
+    UnixStream::connect(short.path()).await
+}
+
+/// The socket of a directory by a name that the system takes, however long the directory's is.
+struct ShortPath {
+    path: PathBuf,
+    /// The name leads through it.
+    _directory: Option<File>,
+}
+
+impl ShortPath {
+    fn of(directory: &Path) -> io::Result<Self> {
+        let path = directory.join(SOCKET);
+        if path.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX {
+            return Ok(Self { path, _directory: None });
+        }
+        let directory = File::open(directory)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()));
+        Ok(Self { path, _directory: Some(directory) })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Socket::Unix(_, path) = &self.socket {
+        if let Socket::Unix { path, .. } = &self.socket {
             // Left behind it would do no harm: the next start removes it.
             let _removed = std::fs::remove_file(path);
         }
@@ -119,13 +188,14 @@ impl Drop for Listener {
 impl Broker {
     /// Accepts and serves connections for as long as it is polled. Dropping the future closes the listener;
     /// the connections go on.
-    pub async fn serve(&self, listener: Listener) {
+    pub async fn serve(&self, listener: impl Borrow<Listener>) {
+        let listener = listener.borrow();
         self.ensure_tasks();
         let _measuring = AbortOnDrop(tokio::spawn(measure(Arc::downgrade(&self.shared))));
         loop {
             let accepted = match &listener.socket {
                 Socket::Tcp(tcp) => self.accept_tcp(tcp).await,
-                Socket::Unix(unix, path) => self.accept_unix(unix, path).await,
+                Socket::Unix { listener, path, trusted } => self.accept_unix(listener, path, *trusted).await,
             };
             if accepted.is_err() {
                 // Out of descriptors, or the peer left while it was accepted: both pass.
@@ -141,16 +211,18 @@ impl Broker {
             address: peer.to_string(),
             local_address: stream.local_addr()?.to_string(),
             descriptor: i64::from(stream.as_raw_fd()),
+            trusted: false,
         };
         self.admit(stream, info);
         Ok(())
     }
 
-    async fn accept_unix(&self, listener: &UnixListener, path: &Path) -> io::Result<()> {
+    async fn accept_unix(&self, listener: &UnixListener, path: &Path, trusted: bool) -> io::Result<()> {
         let (stream, _) = listener.accept().await?;
         let address = format!("{}:0", path.display());
         let descriptor = i64::from(stream.as_raw_fd());
-        self.admit(stream, SessionInfo { address: address.clone(), local_address: address, descriptor });
+        let info = SessionInfo { address: address.clone(), local_address: address, descriptor, trusted };
+        self.admit(stream, info);
         Ok(())
     }
 

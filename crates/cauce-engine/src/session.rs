@@ -48,6 +48,8 @@ pub struct SessionInfo {
     pub local_address: String,
     /// The file descriptor, or 0 for connections without one.
     pub descriptor: i64,
+    /// The peer has proven otherwise that it may do what the default user may: it needs no password.
+    pub trusted: bool,
 }
 
 /// Commands queued between `MULTI` and `EXEC`.
@@ -110,11 +112,11 @@ impl Session {
     pub(crate) fn new(id: SessionId, info: SessionInfo, now: Timestamp, user: Arc<User>) -> Self {
         Self {
             id,
+            authenticated: info.trusted || user.needs_no_password(),
             info,
             opened_at: now,
             active_at: now,
             last_command: "NULL",
-            authenticated: user.needs_no_password(),
             user,
             protocol: Protocol::Resp2,
             database: 0,

@@ -43,12 +43,17 @@ impl Bus {
     /// | `unix:PATH[?db=N&user=U&pass=P]` | the same over a Unix socket |
     /// | `memory:` | a fresh broker inside this process, shared by the clones of this bus |
     /// | `memory:NAME` | a broker inside this process, shared by all who name it |
+    /// | `file:DIR` | a broker that keeps everything in this directory, shared by all programs of this machine that name it |
+    ///
+    /// Of the programs that use `file:DIR`, the first one holds the broker, on threads of its own, and serves the others;
+    /// when it ends, however it ends, another one goes on from what is on disk. A `cauce serve --dir DIR` can be the holder
+    /// too. Where `docs/guarantees.md` says more.
     ///
     /// # Errors
     /// If the URL names no broker, nobody answers there, or the broker refuses.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         let endpoint = if url.starts_with("file:") {
-            // What the directory holds is read first.
+            // The directory may have to be made.
             let url = url.to_owned();
             let opened = tokio::task::spawn_blocking(move || Endpoint::parse(&url)).await;
             opened.map_err(|error| ConnectError::Directory { problem: error.to_string() })??

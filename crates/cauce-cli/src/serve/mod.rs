@@ -5,9 +5,10 @@ mod http;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use cauce_broker::{Broker, ClockSource, Config, Listener, SyncPolicy};
+use cauce_broker::{Broker, ClockSource, Config, DirectoryError, Listener, OpenError, SyncPolicy};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::http::{Http, HttpArgs};
@@ -15,6 +16,8 @@ use self::http::{Http, HttpArgs};
 /// Exit code when the disk has refused a write or a sync of records (`EX_IOERR` of sysexits).
 const LOG_FAILED: u8 = 74;
 
+/// How long connections have to take what they are owed when the broker is stopped.
+const DRAIN_MAX: Duration = Duration::from_millis(500);
 /// Room for scripts that nest documents as deep as they may. Taken only as it is used.
 const THREAD_STACK_BYTES: usize = 8 << 20;
 
@@ -24,7 +27,7 @@ const THREAD_STACK_BYTES: usize = 8 << 20;
 /// sent that it would have made untrue, and the next start shows what the disk has.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Directory of the data; made if it is missing.
+    /// Directory of the data; made if it is missing. Programs of this machine reach the broker by `file:DIR` too.
     #[arg(long, value_name = "DIR", default_value = "./cauce-data", conflicts_with = "memory")]
     dir: PathBuf,
     /// Keep everything in memory: it is gone when the broker ends.
@@ -121,12 +124,13 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     facts.unix_socket = args.unix_socket.map(|path| path.display().to_string()).unwrap_or_default();
 
     config.sync = args.sync.policy();
-    let (broker, keeping) = if args.memory {
+    let (broker, shared, keeping) = if args.memory {
         let keeping = format!("in memory: --sync {} has nothing to sync", args.sync.name());
-        (Broker::in_memory(config), keeping)
+        (Broker::in_memory(config), None, keeping)
     } else {
         let broker = open(&args.dir, config)?;
-        (broker, format!("data in {}, --sync {}", args.dir.display(), args.sync.name()))
+        let keeping = format!("data in {}, --sync {}", args.dir.display(), args.sync.name());
+        (broker, Some(Listener::in_directory(&args.dir)?), keeping)
     };
     println!("cauce {}: serving on {address}, {keeping}", env!("CARGO_PKG_VERSION"));
     if let Some(http) = &http {
@@ -135,7 +139,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         () = broker.serve(tcp) => {}
-        () = async { match unix { Some(unix) => broker.serve(unix).await, None => std::future::pending().await } } => {}
+        () = serve_if_any(&broker, unix) => {}
+        () = serve_if_any(&broker, shared) => {}
         () = broker.shutdown_requested() => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -147,13 +152,29 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(http) = http {
         http.stop().await?;
     }
+    // What was executed is answered, and programs that share the directory are told to look for its next holder.
+    broker.drain(DRAIN_MAX).await;
     println!("cauce: stopped");
     Ok(ExitCode::SUCCESS)
 }
 
+async fn serve_if_any(broker: &Broker, listener: Option<Listener>) {
+    match listener {
+        Some(listener) => broker.serve(listener).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Opens the broker of a directory, and says what was found there.
 fn open(directory: &Path, config: Config) -> anyhow::Result<Broker> {
-    let (broker, recovery) = Broker::open(directory, config)?;
+    let (broker, recovery) = match Broker::open(directory, config) {
+        Ok(opened) => opened,
+        Err(error @ OpenError::Directory(DirectoryError::Held { .. })) => {
+            let directory = directory.display();
+            bail!("{error}; programs of this machine reach its broker by the URL file:{directory}");
+        }
+        Err(error) => return Err(error.into()),
+    };
     if let Some(torn) = &recovery.torn {
         eprintln!("cauce: {torn}; it was never confirmed to anyone");
     }

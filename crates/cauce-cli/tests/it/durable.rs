@@ -8,15 +8,15 @@ use cauce_testkit::kills;
 use cauce_testkit::wire::{Address, Connection, Value};
 
 /// A running `cauce serve --dir`; killed when dropped.
-struct Server {
-    process: Child,
+pub(crate) struct Server {
+    pub(crate) process: Child,
     address: Address,
     /// Of the server itself, whatever it runs under.
-    pid: String,
+    pub(crate) pid: String,
 }
 
 impl Server {
-    fn start(directory: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         Self::under(&[], directory, arguments)
     }
 
@@ -41,22 +41,21 @@ impl Server {
         let address = line.split_once("serving on ").unwrap().1.split_once(',').unwrap().0;
         let address = Address::Tcp(address.parse().unwrap());
         let mut server = Self { process, address, pid: String::new() };
-        let info = server.ask("INFO server").text().unwrap();
-        info.split_once("process_id:").unwrap().1.split('\r').next().unwrap().clone_into(&mut server.pid);
+        server.pid = std::fs::read_to_string(directory.join("LOCK")).unwrap().trim().to_owned();
         server
     }
 
     /// `kill -9`, and waits for the end.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = Command::new("kill").args(["-9", &self.pid]).stderr(Stdio::null()).status();
         let _ = self.process.wait();
     }
 
-    fn connect(&self) -> Connection {
+    pub(crate) fn connect(&self) -> Connection {
         Connection::open(&self.address).unwrap()
     }
 
-    fn ask(&self, command: &str) -> Value {
+    pub(crate) fn ask(&self, command: &str) -> Value {
         let words: Vec<&str> = command.split(' ').collect();
         self.connect().call(&words).unwrap()
     }
@@ -97,21 +96,6 @@ fn what_was_acknowledged_outlives_kill_9() {
 fn without_syncs_too() {
     survives_kills(&["--sync", "everysec"], kills() / 2);
     survives_kills(&["--sync", "off"], kills() / 2);
-}
-
-#[test]
-fn a_directory_is_held_by_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let server = Server::start(directory.path(), &[]);
-    let second = Command::new(env!("CARGO_BIN_EXE_cauce"))
-        .args(["serve", "--port", "0", "--dir"])
-        .arg(directory.path())
-        .output()
-        .unwrap();
-    assert_eq!(second.status.code(), Some(1));
-    let message = String::from_utf8(second.stderr).unwrap();
-    let expected = format!("is held by another process (number {}); stop that one", server.pid);
-    assert!(message.contains(&expected), "{message}");
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod durable;
 mod hostile;
 mod http;
 mod serve;
+mod sharing;
 mod tools;

@@ -5,10 +5,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Storage, StorageFile};
 
 const LOCK: &str = "LOCK";
+/// How long a holder that is just ending is waited for.
+const LEAVING_MAX: Duration = Duration::from_millis(300);
+const LEAVING_POLL: Duration = Duration::from_millis(10);
 /// How much is filled with zeros at a time. Each piece is synced, so that the disk is never busy for long with zeros
 /// while records wait for it.
 const FILL_BYTES: usize = 1024 * 1024;
@@ -47,7 +51,7 @@ pub enum DirectoryError {
     /// Another process holds it.
     #[error(
         "{} is held by another process{}; stop that one, or use another directory",
-        directory.display(), holder.map(|pid| format!(" (number {pid})")).unwrap_or_default()
+        directory.display(), holder.map(named).unwrap_or_default()
     )]
     Held {
         /// The directory.
@@ -83,30 +87,56 @@ impl FileStorage {
     /// [`DirectoryError`]
     pub fn open(directory: &Path) -> Result<Self, DirectoryError> {
         let refused = |source| DirectoryError::Refused { directory: directory.to_owned(), source };
-        fs::create_dir_all(directory).map_err(refused)?;
-        // Its own name has to survive a power cut too.
-        let parent = directory.canonicalize().map_err(refused)?;
-        if let Some(parent) = parent.parent() {
-            sync_directory(parent).map_err(refused)?;
-        }
-        if let Some(kind) = file_system(directory).filter(|kind| NETWORK.contains(&kind.as_str())) {
-            return Err(DirectoryError::Network { directory: directory.to_owned(), kind });
-        }
-        let path = directory.join(LOCK);
-        let mut options = OpenOptions::new();
-        let mut lock =
-            options.write(true).create(true).truncate(false).mode(MODE).open(&path).map_err(refused)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let holder = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-                return Err(DirectoryError::Held { directory: directory.to_owned(), holder });
+        let lock = lock_file(directory)?;
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Self::hold(directory, lock).map_err(refused),
+                Err(TryLockError::WouldBlock) if began.elapsed() < LEAVING_MAX => {
+                    std::thread::sleep(LEAVING_POLL);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let holder = Self::holder(directory);
+                    return Err(DirectoryError::Held { directory: directory.to_owned(), holder });
+                }
+                Err(TryLockError::Error(source)) => return Err(refused(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(refused(source)),
         }
-        // Only for the message above: the lock itself is what counts.
+    }
+
+    /// The same, but waits on the calling thread for as long as another process (or another holder in this one) has the
+    /// directory. Of several that wait, one gets it when its holder ends, however that ends.
+    ///
+    /// # Errors
+    /// [`DirectoryError`], never [`DirectoryError::Held`].
+    pub fn wait(directory: &Path) -> Result<Self, DirectoryError> {
+        let refused = |source| DirectoryError::Refused { directory: directory.to_owned(), source };
+        let lock = lock_file(directory)?;
+        loop {
+            match lock.lock() {
+                Ok(()) => return Self::hold(directory, lock).map_err(refused),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(refused(source)),
+            }
+        }
+    }
+
+    /// The process that holds a directory, or held it last.
+    #[must_use]
+    pub fn holder(directory: &Path) -> Option<u32> {
+        fs::read_to_string(directory.join(LOCK)).ok()?.trim().parse().ok()
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn hold(directory: &Path, mut lock: File) -> io::Result<Self> {
+        // Only for those who ask who it is: the lock itself is what counts.
         let told = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        told.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) }).map_err(refused)?;
+        told.or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })?;
         Ok(Self { directory: directory.to_owned(), _lock: lock })
     }
 
@@ -166,6 +196,31 @@ impl Storage for FileStorage {
 
     fn sync_directory(&self) -> io::Result<()> {
         sync_directory(&self.directory)
+    }
+}
+
+/// Makes the directory if it is missing, and opens the file whose lock says who holds it.
+fn lock_file(directory: &Path) -> Result<File, DirectoryError> {
+    let refused = |source| DirectoryError::Refused { directory: directory.to_owned(), source };
+    fs::create_dir_all(directory).map_err(refused)?;
+    // Its own name has to survive a power cut too.
+    let parent = directory.canonicalize().map_err(refused)?;
+    if let Some(parent) = parent.parent() {
+        sync_directory(parent).map_err(refused)?;
+    }
+    if let Some(kind) = file_system(directory).filter(|kind| NETWORK.contains(&kind.as_str())) {
+        return Err(DirectoryError::Network { directory: directory.to_owned(), kind });
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(MODE).open(directory.join(LOCK)).map_err(refused)
+}
+
+/// A process, with the name of its program where the system tells it.
+fn named(process: u32) -> String {
+    let program = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+    match program.trim() {
+        "" => format!(" (number {process})"),
+        program => format!(" (number {process}, `{program}`)"),
     }
 }
 

@@ -27,6 +27,7 @@ const SLEEPERS: &[(&str, usize, &str)] = &[
     ),
     ("crates/cauce/tests/it/faults.rs", 1, "a handler that takes longer than its lease"),
     ("crates/cauce/tests/it/proxy.rs", 1, "a connection that stalls for a while"),
+    ("crates/cauce/tests/it/holder.rs", 1, "a moment in which nothing may be answered"),
     ("crates/cauce/tests/it/leases.rs", 2, "handlers that take ten minutes of paused time"),
     ("crates/cauce/tests/it/order.rs", 1, "a handler that takes its time, so that others overtake it"),
     (

@@ -26,7 +26,7 @@ pub(crate) enum Place {
     Unix(PathBuf),
     /// Inside the process; a name makes it shared.
     Memory(Option<String>),
-    /// Inside the process, with its data in this directory.
+    /// In whichever process holds this directory, which may be this one.
     Directory(PathBuf),
 }
 

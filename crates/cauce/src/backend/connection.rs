@@ -15,8 +15,6 @@ use super::dial::Source;
 use super::reply;
 use crate::error::{CommandError, ConnectError};
 
-/// How long opening a connection may take, log-in included.
-pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Commands that wait in the queue to the connection's task before senders are held back.
 const QUEUE_LENGTH: usize = 1024;
 
@@ -45,11 +43,20 @@ impl Endpoint {
         reply_timeout: Option<Duration>,
         pushes: Option<PushSink>,
     ) -> Result<Connection, ConnectError> {
-        let unreachable = |source| ConnectError::Unreachable { url: self.address.to_string(), source };
-        match tokio::time::timeout(OPEN_TIMEOUT, self.open_unbounded(reply_timeout, pushes)).await {
-            Ok(result) => result,
-            Err(_) => Err(unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s"))),
-        }
+        self.in_time(self.open_unbounded(reply_timeout, pushes)).await
+    }
+
+    /// Waits for an opening for as long as such a place may take.
+    pub(super) async fn in_time<T>(
+        &self,
+        opening: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let patience = self.source.patience();
+        tokio::time::timeout(patience, opening).await.unwrap_or_else(|_| {
+            let problem = format!("no answer within {} s", patience.as_secs());
+            let source = io::Error::new(io::ErrorKind::TimedOut, problem);
+            Err(ConnectError::Unreachable { url: self.address.to_string(), source })
+        })
     }
 
     async fn open_unbounded(
@@ -58,7 +65,7 @@ impl Endpoint {
         pushes: Option<PushSink>,
     ) -> Result<Connection, ConnectError> {
         let unreachable = |source| ConnectError::Unreachable { url: self.address.to_string(), source };
-        let stream = self.source.open().await.map_err(unreachable)?;
+        let stream = self.source.open(&self.address).await?;
         let mut config = AsyncConnectionConfig::new()
             .set_response_timeout(reply_timeout)
             .set_pipeline_buffer_size(QUEUE_LENGTH);

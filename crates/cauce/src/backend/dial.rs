@@ -1,7 +1,8 @@
-//! Opening the byte stream to a broker: TCP, TLS, Unix socket, or a pipe inside the process.
+//! Opening the byte stream to a broker: TCP, TLS, Unix socket, a pipe inside the process, or whoever holds a directory.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -13,6 +14,9 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::address::{Address, Place};
 use crate::error::ConnectError;
 
+/// How long opening a connection may take, log-in included.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Any byte stream, so that everything above is written once.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
@@ -23,30 +27,48 @@ pub(crate) enum Source {
     Network(Place),
     #[cfg(feature = "embedded")]
     Embedded(super::embedded::Embedded),
+    #[cfg(feature = "embedded")]
+    Directory(super::directory::Directory),
 }
 
 impl Source {
-    /// May take a while, and waits for the disk, where the place is a directory.
-    ///
     /// # Errors
-    /// If this build has no way to such a place, or the broker there cannot be opened.
+    /// If this build has no way to such a place, or the directory cannot be used.
     pub(super) fn of(address: &Address) -> Result<Self, ConnectError> {
         match &address.place {
             #[cfg(feature = "embedded")]
             Place::Memory(name) => Ok(Self::Embedded(super::embedded::Embedded::named(name.as_deref()))),
             #[cfg(feature = "embedded")]
-            Place::Directory(path) => Ok(Self::Embedded(super::embedded::Embedded::in_directory(path)?)),
+            Place::Directory(path) => Ok(Self::Directory(super::directory::Directory::of(path)?)),
             #[cfg(not(feature = "embedded"))]
             Place::Memory(_) | Place::Directory(_) => Err(ConnectError::NotEmbedded),
             place => Ok(Self::Network(place.clone())),
         }
     }
 
+    /// How long opening a connection may take, log-in included.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            #[cfg(feature = "embedded")]
+            Self::Directory(_) => super::directory::OPEN_TIMEOUT,
+            _ => OPEN_TIMEOUT,
+        }
+    }
+
     /// Opens one more connection.
     ///
     /// # Errors
-    /// What the system says.
-    pub(super) async fn open(&self) -> io::Result<Box<dyn ByteStream>> {
+    /// If nobody is there, or the broker of a directory cannot be opened.
+    pub(super) async fn open(&self, address: &Address) -> Result<Box<dyn ByteStream>, ConnectError> {
+        let unreachable = |source| ConnectError::Unreachable { url: address.to_string(), source };
+        match self {
+            #[cfg(feature = "embedded")]
+            Self::Directory(directory) => directory.open().await,
+            other => other.reach().await.map_err(unreachable),
+        }
+    }
+
+    async fn reach(&self) -> io::Result<Box<dyn ByteStream>> {
         match self {
             Self::Network(Place::Tcp { host, port, tls }) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
@@ -64,6 +86,8 @@ impl Source {
             }
             #[cfg(feature = "embedded")]
             Self::Embedded(broker) => Ok(Box::new(broker.open())),
+            #[cfg(feature = "embedded")]
+            Self::Directory(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }

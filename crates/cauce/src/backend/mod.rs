@@ -10,4 +10,6 @@ pub(crate) mod wire;
 
 mod dial;
 #[cfg(feature = "embedded")]
+mod directory;
+#[cfg(feature = "embedded")]
 mod embedded;

@@ -10,7 +10,7 @@ use redis::{Cmd, cmd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::address::Address;
-use super::connection::{Endpoint, OPEN_TIMEOUT};
+use super::connection::Endpoint;
 use super::dial::ByteStream;
 use crate::entry::{self, EntryId, Fields};
 use crate::error::{CommandError, ConnectError};
@@ -35,17 +35,13 @@ impl Wire {
     /// # Errors
     /// If nobody answers, or the broker refuses.
     pub(crate) async fn open(endpoint: &Endpoint) -> Result<(Self, i64), ConnectError> {
-        let unreachable = |source| ConnectError::Unreachable { url: endpoint.address.to_string(), source };
-        match tokio::time::timeout(OPEN_TIMEOUT, Self::open_unbounded(endpoint)).await {
-            Ok(result) => result,
-            Err(_) => Err(unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s"))),
-        }
+        endpoint.in_time(Self::open_unbounded(endpoint)).await
     }
 
     async fn open_unbounded(endpoint: &Endpoint) -> Result<(Self, i64), ConnectError> {
         let address = Arc::clone(&endpoint.address);
         let unreachable = |source| ConnectError::Unreachable { url: endpoint.address.to_string(), source };
-        let stream = endpoint.source.open().await.map_err(unreachable)?;
+        let stream = endpoint.source.open(&address).await?;
         let mut wire = Self { stream, buffer: Vec::new(), address: Arc::clone(&address) };
         let commands = login(&address);
         let request: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();

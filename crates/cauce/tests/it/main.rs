@@ -11,6 +11,7 @@ mod faults;
 mod files;
 mod foreign;
 mod guarantees;
+mod holder;
 mod idempotent;
 mod inspection;
 mod leases;
