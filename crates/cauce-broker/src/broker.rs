@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use cauce_engine::stream::BlockPlace;
 use cauce_engine::{
-    DeliveryKind, Engine, Gauges, Outputs, RecordBuf, SessionId, SessionInfo, Settings, Snapshot,
+    DeliveryKind, Engine, Gauges, Outcome, Outputs, RecordBuf, SessionId, SessionInfo, Settings, Snapshot,
 };
 use cauce_log::{Log, MemoryLog};
 use tokio::io::DuplexStream;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::blocks::{READERS_MAX, Read, Resumed};
 use crate::busy::{Busy, Watch};
 use crate::checkpoint::Checkpoints;
 use crate::clock::Clock;
@@ -61,6 +63,7 @@ impl Broker {
     ) -> Self {
         let shared = Arc::new(Shared::new(engine, limits, Clock::new(clock), log, records));
         let weak = Arc::downgrade(&shared);
+        assert!(shared.own.set(Weak::clone(&weak)).is_ok(), "the broker is new");
         shared.lock().engine.set_script_watch(Box::new(Watch::new(weak)));
         // Not the broker itself: the log's thread must not be the last to hold the log.
         let waiting = Arc::clone(&shared.waiting);
@@ -169,6 +172,10 @@ pub(crate) struct Shared {
     /// The newest session's id.
     last_session: AtomicU64,
     pub(crate) busy: Busy,
+    /// Commands that read history from disk take turns.
+    pub(crate) block_readers: Arc<Semaphore>,
+    /// This.
+    pub(crate) own: OnceLock<Weak<Shared>>,
     /// Whether a client sent `SHUTDOWN`.
     ending: watch::Sender<bool>,
 }
@@ -238,6 +245,18 @@ pub(crate) enum BatchEnd {
     Close,
 }
 
+/// Lets a session go on that waited for a request to be answered.
+pub(crate) fn release(outbox: &Outbox, end: BatchEnd) {
+    match end {
+        // Its reply will release it.
+        BatchEnd::Blocked => return,
+        BatchEnd::Close => outbox.finish(),
+        BatchEnd::Done => {}
+    }
+    outbox.unblock();
+    outbox.wake();
+}
+
 /// An empty engine; a secret is made up if none is set.
 pub(crate) fn engine(mut settings: Settings) -> Engine {
     if settings.secret == [0; 32] {
@@ -268,6 +287,8 @@ impl Shared {
             checkpoints: OnceLock::new(),
             last_session: AtomicU64::default(),
             busy: Busy::default(),
+            block_readers: Arc::new(Semaphore::new(READERS_MAX)),
+            own: OnceLock::new(),
             ending: watch::Sender::default(),
         }
     }
@@ -293,6 +314,23 @@ impl Shared {
         // A panic inside the engine is a bug: going on with half a command applied could show what no log
         // will ever have. So the poison is passed on.
         self.state.lock().expect("the engine has not panicked")
+    }
+
+    /// Notes that blocks of so many bytes are on disk now.
+    pub(crate) fn blocks_stored(&self, bytes: u64) {
+        self.lock().engine.stored(bytes);
+    }
+
+    /// Notes for all blocks where they are now, some at a time: others have their turn in between.
+    pub(crate) fn relocate_blocks(&self, moved: &impl Fn(&BlockPlace) -> Option<BlockPlace>) {
+        const PAGES_AT_ONCE: usize = 16;
+        let mut at = Some((0, 0, 0));
+        while at.is_some() {
+            let mut state = self.lock();
+            for _ in 0..PAGES_AT_ONCE {
+                at = at.and_then(|from| state.engine.relocate(from, moved));
+            }
+        }
     }
 
     /// The state as it is now.
@@ -356,7 +394,7 @@ impl Shared {
         &self,
         state: &mut State,
         id: SessionId,
-        own: &Outbox,
+        own: &Arc<Outbox>,
         feed: impl FnOnce(&mut dyn FnMut(&[&[u8]]) -> bool),
     ) -> BatchEnd {
         let now = self.clock.now();
@@ -370,6 +408,39 @@ impl Shared {
         if self.busy.is_abandoned() {
             return BatchEnd::Close;
         }
+        self.hand_out(state, id, own);
+        if !state.out.absent.is_empty() {
+            self.fetch(id, Arc::clone(own), std::mem::take(&mut state.out.absent));
+        }
+        end
+    }
+
+    /// Runs a command again whose blocks were read.
+    pub(crate) fn run_resumed(&self, id: SessionId, own: &Arc<Outbox>, read: &Read) -> Resumed {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.out.clear();
+        for (block, bytes) in &read.blocks {
+            state.engine.supply(block, bytes);
+        }
+        let unreadable = read.unreadable.as_deref();
+        let outcome = state.engine.resume(self.clock.now(), id, unreadable, &mut state.out);
+        if self.busy.is_abandoned() {
+            return Resumed::Ended(BatchEnd::Close);
+        }
+        self.hand_out(state, id, own);
+        let resumed = match outcome {
+            Outcome::NeedsBlocks => Resumed::NeedsMore(std::mem::take(&mut state.out.absent)),
+            outcome => Resumed::Ended(self.end_of(outcome)),
+        };
+        if self.busy.is_set() {
+            self.end_busy(state);
+        }
+        resumed
+    }
+
+    /// Gives everyone what came of commands of a session.
+    fn hand_out(&self, state: &mut State, id: SessionId, own: &Outbox) {
         self.log_records(&state.out);
         let durable = self.log.durable();
         if !state.out.replies.is_empty() {
@@ -379,7 +450,6 @@ impl Shared {
         }
         self.deliver(state, durable);
         self.arm_timer(state);
-        end
     }
 
     /// Lets the engine do what is due; says when it is due next.
@@ -406,7 +476,10 @@ impl Shared {
             // Whoever waited for the lock now would keep the thread that answers meanwhile.
             return;
         }
-        let gauges = log_gauges(&*self.log);
+        let mut gauges = log_gauges(&*self.log);
+        if let Some(checkpoints) = self.checkpoints.get() {
+            (gauges.blocks_on_disk, gauges.block_disk_bytes) = checkpoints.blocks();
+        }
         self.lock().engine.set_log_gauges(gauges);
     }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use cauce_engine::{Outcome, Outputs, RunningScript, ScriptFate, ScriptWatch, SessionId, SessionInfo};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::broker::{BatchEnd, Shared, State};
+use crate::broker::{BatchEnd, Shared, State, release};
 use crate::clock::Stopwatch;
 use crate::outbox::{Outbox, Room};
 
@@ -134,7 +134,7 @@ impl Shared {
     }
 
     /// Runs a request that was left in the mailbox when the script had ended.
-    fn run_late(&self, state: &mut State, id: SessionId, outbox: &Outbox, args: &[Box<[u8]>]) {
+    fn run_late(&self, state: &mut State, id: SessionId, outbox: &Arc<Outbox>, args: &[Box<[u8]>]) {
         let args: Vec<&[u8]> = args.iter().map(|arg| &**arg).collect();
         let end = self.run_locked(state, id, outbox, |run| {
             run(&args);
@@ -164,18 +164,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// Lets a session go on that left a request.
-fn release(outbox: &Outbox, end: BatchEnd) {
-    match end {
-        // Its reply will release it.
-        BatchEnd::Blocked => return,
-        BatchEnd::Close => outbox.finish(),
-        BatchEnd::Done => {}
-    }
-    outbox.unblock();
-    outbox.wake();
 }
 
 /// Watches scripts on behalf of the broker.
@@ -256,7 +244,8 @@ impl Shared {
     pub(crate) fn end_of(&self, outcome: Outcome) -> BatchEnd {
         match outcome {
             Outcome::Replied => BatchEnd::Done,
-            Outcome::Blocked => BatchEnd::Blocked,
+            // A reply will come, sooner or later.
+            Outcome::Blocked | Outcome::NeedsBlocks => BatchEnd::Blocked,
             Outcome::Shutdown => {
                 self.end();
                 BatchEnd::Close

@@ -3,13 +3,17 @@
 //! A thread looks at the log every now and then. When it has grown enough, the state is taken under the engine's lock
 //! (see [`cauce_engine::Snapshot`]: that costs a step per page) and written while commands go on.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use cauce_engine::BlockStore;
+use cauce_engine::stream::BlockPlace;
 use cauce_log::{CheckpointWriter, DiskLog, Log, Storage, Threads};
 
+use crate::blocks::{Files, Usage};
 use crate::broker::Shared;
 
 /// How often the log's size is looked at.
@@ -40,25 +44,38 @@ pub(crate) struct Checkpoints {
 #[derive(Debug)]
 struct Core {
     storage: Arc<dyn Storage>,
+    files: Files,
     log: Arc<DiskLog>,
     /// Bytes of full segments that make a checkpoint due.
     after_bytes: u64,
-    /// Held while a checkpoint is written; how many bytes the last one had.
-    last_bytes: Mutex<u64>,
+    /// Held while a checkpoint is written.
+    last: Mutex<Last>,
+    /// How many blocks the last one named, and the bytes of their files.
+    blocks: Mutex<(u64, u64)>,
     ended: Mutex<bool>,
     end: Condvar,
+}
+
+/// What is known of the last checkpoint.
+#[derive(Debug, Default)]
+struct Last {
+    /// Bytes that it wrote, blocks left out.
+    bytes: u64,
+    usage: Usage,
 }
 
 impl Checkpoints {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
+        files: Files,
         log: Arc<DiskLog>,
         after_bytes: u64,
         threads: Threads,
         shared: Weak<Shared>,
     ) -> Self {
-        let (last_bytes, ended, end) = (Mutex::new(0), Mutex::new(false), Condvar::new());
-        let core = Arc::new(Core { storage, log, after_bytes, last_bytes, ended, end });
+        let (last, ended, end) = (Mutex::default(), Mutex::new(false), Condvar::new());
+        let core =
+            Arc::new(Core { storage, files, log, after_bytes, last, blocks: Mutex::default(), ended, end });
         if threads == Threads::Caller {
             return Self { core, thread: None };
         }
@@ -72,6 +89,11 @@ impl Checkpoints {
     pub(crate) fn work(&self) {
         self.core.log.commit();
         self.core.log.keep();
+    }
+
+    /// How many blocks of streams the last checkpoint named, and the bytes of their files.
+    pub(crate) fn blocks(&self) -> (u64, u64) {
+        *lock(&self.core.blocks)
     }
 
     /// Writes a checkpoint of the state as it is now, and says how many bytes it has; 0 if nothing happened since the
@@ -117,26 +139,61 @@ impl Core {
 
     /// A checkpoint pays when the log has grown as much as it would write.
     fn is_due(&self) -> bool {
-        self.log.state().full_bytes >= self.after_bytes.max(*lock(&self.last_bytes))
+        self.log.state().full_bytes >= self.after_bytes.max(lock(&self.last).bytes)
     }
 
     fn write(&self, shared: &Shared) -> Result<u64, CheckpointError> {
-        let mut last_bytes = lock(&self.last_bytes);
+        let mut last = lock(&self.last);
+        let moved_bytes = self.move_blocks(shared, &last.usage)?;
         let snapshot = shared.snapshot();
         let position = snapshot.position().0;
         let mut writer = match CheckpointWriter::begin(&*self.storage, position) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(0),
             writer => writer?,
         };
+        let mut store = self.files.store()?;
+        let block_bytes = snapshot.store_blocks(&mut store)?;
+        // What is on disk may leave memory, whatever becomes of the checkpoint.
+        shared.blocks_stored(block_bytes);
         snapshot.write(|record| writer.record(record))?;
-        drop(snapshot);
+        let usage = self.files.usage(snapshot.block_places())?;
+        drop((snapshot, store));
         // A checkpoint must not be ahead of the log: numbers would be missing in it after a power cut.
         if !self.log.sync_to(position) {
             return Err(CheckpointError::Log);
         }
-        let bytes = writer.finish()?;
-        *last_bytes = bytes;
+        let bytes = writer.finish(&usage.sizes())?;
         self.log.forget(position + 1);
+        *lock(&self.blocks) = (usage.blocks, usage.bytes());
+        self.files.remove_unused(&usage)?;
+        *last = Last { bytes, usage };
+        Ok(bytes + block_bytes + moved_bytes)
+    }
+
+    /// Writes blocks anew that are in files which are mostly unused, so that these can be let go; says how many bytes that
+    /// were.
+    fn move_blocks(&self, shared: &Shared, usage: &Usage) -> Result<u64, CheckpointError> {
+        let wasteful = usage.wasteful();
+        if wasteful.is_empty() {
+            return Ok(0);
+        }
+        let snapshot = shared.snapshot();
+        let mut store = self.files.store()?;
+        let mut moved: HashMap<(u64, u64), BlockPlace> = HashMap::new();
+        let mut bytes = 0;
+        for place in snapshot.block_places() {
+            let (file, offset) = (place.file.number(), place.spot.offset);
+            if wasteful.binary_search(&file).is_err() || moved.contains_key(&(file, offset)) {
+                continue;
+            }
+            // One that cannot be read stays where it is, for whoever may be able to read it.
+            let Ok(block) = place.read() else { continue };
+            moved.insert((file, offset), store.put(&block)?);
+            bytes += block.len() as u64;
+        }
+        store.flush()?;
+        drop(snapshot);
+        shared.relocate_blocks(&|place| moved.get(&(place.file.number(), place.spot.offset)).cloned());
         Ok(bytes)
     }
 }

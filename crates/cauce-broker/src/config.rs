@@ -36,7 +36,7 @@ impl Default for Config {
             clock: ClockSource::default(),
             sync: log.policy,
             segment_bytes: log.segment_bytes,
-            checkpoint_after_bytes: 256 * 1024 * 1024,
+            checkpoint_after_bytes: 64 * 1024 * 1024,
             threads: log.threads,
         }
     }

@@ -10,6 +10,7 @@ use cauce_log::{
     read_checkpoint,
 };
 
+use crate::blocks::Files;
 use crate::broker::{Broker, engine};
 use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::config::Config;
@@ -82,6 +83,8 @@ impl Broker {
         options.segment_bytes = config.segment_bytes;
         options.threads = config.threads;
         let mut engine = engine(config.settings);
+        let files = Files::new(Arc::clone(&storage));
+        engine.set_block_files(Box::new(files.clone()));
         if let Some(position) = read_checkpoint(&*storage, |record| engine.restore(record))? {
             engine.restored(Position(position));
             options.from = position + 1;
@@ -93,7 +96,8 @@ impl Broker {
         let own = Arc::clone(&log);
         let broker = Self::with_log(engine, config.limits, config.clock, log, true);
         let weak = Arc::downgrade(&broker.shared);
-        let checkpoints = Checkpoints::new(storage, own, config.checkpoint_after_bytes, config.threads, weak);
+        let after_bytes = config.checkpoint_after_bytes;
+        let checkpoints = Checkpoints::new(storage, files, own, after_bytes, config.threads, weak);
         assert!(broker.shared.checkpoints.set(checkpoints).is_ok(), "the broker is new");
         Ok((broker, recovery))
     }

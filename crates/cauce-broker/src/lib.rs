@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod blocks;
 mod broker;
 mod busy;
 mod checkpoint;
@@ -37,8 +38,8 @@ mod waiting;
 pub use broker::Broker;
 pub use cauce_engine::{Facts, Settings};
 pub use cauce_log::{
-    DirectoryError, Failure, FaultyStorage, FileStorage, MemoryLog, Outage, Recovery, SyncPolicy, Threads,
-    TornTail,
+    DirectoryError, Failure, FaultyStorage, FileStorage, MemoryLog, Outage, Recovery, Storage, StorageFile,
+    SyncPolicy, Threads, TornTail,
 };
 pub use checkpoint::CheckpointError;
 pub use config::{ClockSource, Config, Limits};

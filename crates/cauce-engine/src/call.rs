@@ -37,6 +37,8 @@ pub(crate) struct Call<'a> {
     pub(crate) db: usize,
     /// False inside a transaction: a blocking command then answers as if it had timed out.
     pub(crate) may_block: bool,
+    /// The command may be run again when the blocks are there that it needs; else it reads them at once.
+    pub(crate) may_fetch: bool,
     pub(crate) core: &'a mut Core,
     pub(crate) reply: Encoder<'a>,
     pub(crate) effects: Effects<'a>,
@@ -63,6 +65,7 @@ impl<'a> Call<'a> {
             by: SessionId::NOBODY,
             db,
             may_block: false,
+            may_fetch: false,
             core,
             reply: Encoder::new(reply, Protocol::Resp2),
             effects: Effects { out, after: Position::default() },

@@ -18,6 +18,11 @@ pub struct Settings {
     pub requirepass: String,
     /// Bytes of memory over which commands that need more are refused; 0 for no limit.
     pub maxmemory: u64,
+    /// Bytes of memory that blocks of streams may take which are on disk too; 0 for no limit. Those sealed since the
+    /// last checkpoint come on top.
+    pub stream_memory: u64,
+    /// Bytes that one command may need to be read from disk.
+    pub stream_read_max: u64,
     /// A stream block is sealed at this many bytes; 0 for no limit.
     pub stream_node_max_bytes: usize,
     /// A stream block is sealed at this many entries; 0 for no limit.
@@ -86,6 +91,8 @@ impl Default for Settings {
             databases: 16,
             requirepass: String::new(),
             maxmemory: 0,
+            stream_memory: 256 * 1024 * 1024,
+            stream_read_max: 256 * 1024 * 1024,
             stream_node_max_bytes: 4096,
             stream_node_max_entries: 100,
             stream_idmp_duration: IDMP_DURATION_S.default,
@@ -254,6 +261,14 @@ const PARAMETERS: &[Parameter] = &[
         },
     ),
     changeable(
+        "stream-memory",
+        |s| s.stream_memory.to_string(),
+        |s, text| {
+            s.stream_memory = memory_count("stream-memory", text)? as u64;
+            Ok(())
+        },
+    ),
+    changeable(
         "stream-node-max-bytes",
         |s| s.stream_node_max_bytes.to_string(),
         |s, text| {
@@ -266,6 +281,14 @@ const PARAMETERS: &[Parameter] = &[
         |s| s.stream_node_max_entries.to_string(),
         |s, text| {
             s.stream_node_max_entries = whole_number("stream-node-max-entries", text)?;
+            Ok(())
+        },
+    ),
+    changeable(
+        "stream-read-max",
+        |s| s.stream_read_max.to_string(),
+        |s, text| {
+            s.stream_read_max = memory_count("stream-read-max", text)? as u64;
             Ok(())
         },
     ),

@@ -1,5 +1,6 @@
 //! The engine: its state, and the calls that change it.
 
+mod blocks;
 mod dispatch;
 mod forget;
 mod permissions;
@@ -7,7 +8,9 @@ mod replay;
 mod snapshot;
 mod wake;
 
-pub use snapshot::Snapshot;
+pub use blocks::AbsentBlock;
+pub(crate) use blocks::Fetching;
+pub use snapshot::{BlockStore, Snapshot};
 
 use std::sync::Arc;
 
@@ -68,6 +71,10 @@ pub struct LogGauges {
     pub syncs: u64,
     /// How long the last one took, in microseconds.
     pub last_sync_micros: u64,
+    /// Blocks of streams that the last checkpoint names on disk.
+    pub blocks_on_disk: u64,
+    /// Bytes of the files that they are in.
+    pub block_disk_bytes: u64,
 }
 
 impl Engine {
@@ -93,12 +100,18 @@ impl Engine {
     /// for data) is served before this returns: see [`Outputs::deliveries`].
     pub fn apply(&mut self, now: Timestamp, by: SessionId, args: &[&[u8]], out: &mut Outputs) -> Outcome {
         let outcome = self.core.dispatch(now, by, args, out);
+        self.finish_apply(now, out);
+        outcome
+    }
+
+    /// What follows every command.
+    fn finish_apply(&mut self, now: Timestamp, out: &mut Outputs) {
         self.core.serve_ready(now, out);
         if !self.core.own_pushes.is_empty() {
             out.replies.append(&mut self.core.own_pushes);
         }
         out.records.end_unit();
-        outcome
+        self.core.let_blocks_go();
     }
 
     /// Does what is due: removes expired keys (a bounded number per call) and ends waits that took too long.
@@ -110,6 +123,7 @@ impl Engine {
         self.core.forget_marks(now, out);
         self.core.serve_ready(now, out);
         out.records.end_unit();
+        self.core.let_blocks_go();
     }
 
     /// When [`Engine::tick`] has something to do next, if ever.
@@ -236,6 +250,12 @@ pub(crate) struct Core {
     pub(crate) own_pushes: Vec<u8>,
     /// The reply of a woken command, before it is known that it does not wait again.
     scratch: Vec<u8>,
+    /// What the running command needs and is on disk only.
+    pub(crate) absent: Vec<AbsentBlock>,
+    /// The next command that is called may wait for blocks.
+    may_fetch: bool,
+    pub(crate) block_memory: blocks::BlockMemory,
+    block_files: blocks::Files,
 }
 
 impl Core {
@@ -263,6 +283,10 @@ impl Core {
             started_at: None,
             own_pushes: Vec::new(),
             scratch: Vec::new(),
+            absent: Vec::new(),
+            may_fetch: false,
+            block_memory: blocks::BlockMemory::default(),
+            block_files: blocks::Files::default(),
         }
     }
 

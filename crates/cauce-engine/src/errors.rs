@@ -23,6 +23,19 @@ impl Error {
 
 pub(crate) const WRONG_TYPE: Error =
     Error::fixed("WRONGTYPE Operation against a key holding the wrong kind of value");
+/// A command that ends with it is run again: nobody sees the text.
+pub(crate) const BLOCKS_ABSENT: Error = Error::fixed("ERR history is being read from disk");
+pub(crate) const TOO_MUCH_HISTORY: Error = Error::fixed(
+    "ERR the command needs more history from disk at once than stream-read-max allows; ask for less, with COUNT or a shorter range",
+);
+
+/// History on disk that cannot be read.
+pub(crate) fn unreadable_block(why: &str) -> Error {
+    Error(Cow::Owned(format!(
+        "ERR a part of the stream's history cannot be read from disk ({why}); nothing else is affected"
+    )))
+}
+
 pub(crate) const SYNTAX: Error = Error::fixed("ERR syntax error");
 pub(crate) const NOT_INTEGER: Error = Error::fixed("ERR value is not an integer or out of range");
 pub(crate) const NO_SHUTDOWN: Error = Error::fixed("ERR No shutdown in progress.");

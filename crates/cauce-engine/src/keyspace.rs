@@ -251,6 +251,21 @@ impl Database {
         self.expiries = BTreeSet::new();
     }
 
+    /// The next key from `cursor` on, with the cursor to go on after it; a few keys that hold no stream are passed over.
+    pub(crate) fn streams_from(&self, cursor: usize) -> Option<(Slot, &Entry, usize)> {
+        const PASSED_MAX: usize = 256;
+        let mut keys = self.scan(cursor).take(PASSED_MAX);
+        let mut last = None;
+        for key in &mut keys {
+            let is_stream = matches!(key.1.object, Object::Stream(_));
+            last = Some(key);
+            if is_stream {
+                break;
+            }
+        }
+        last
+    }
+
     /// The slots in use from `cursor` on, and for each the cursor to go on after it.
     pub(crate) fn scan(&self, cursor: usize) -> impl Iterator<Item = (Slot, &Entry, usize)> {
         self.keys.scan(cursor).map(|(at, entry)| (Slot(at), entry, at as usize + 1))

@@ -39,7 +39,7 @@ mod time;
 mod users;
 
 pub use config::{Facts, Settings};
-pub use engine::{Engine, Gauges, LogGauges, Snapshot};
+pub use engine::{AbsentBlock, BlockStore, Engine, Gauges, LogGauges, Snapshot};
 #[cfg(feature = "seeded-faults")]
 pub use faults::Fault;
 pub use outputs::{Delivery, DeliveryKind, Outcome, Outputs, Position, ReplyGate};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::engine::AbsentBlock;
 use crate::records::RecordBuf;
 use crate::session::SessionId;
 
@@ -24,6 +25,10 @@ pub enum Outcome {
     Close,
     /// The broker was told to end (`SHUTDOWN`). There is no reply.
     Shutdown,
+    /// It reads history that is on disk only: [`Outputs::absent`] says what. Nothing was applied and there is no reply
+    /// yet. The session's further commands must not be applied until [`Engine::resume`](crate::Engine::resume) was
+    /// called, after [`Engine::supply`](crate::Engine::supply) for what could be read.
+    NeedsBlocks,
 }
 
 /// Bytes for a session other than the one whose command ran.
@@ -74,6 +79,8 @@ pub struct Outputs {
     pub shared: Vec<u8>,
     /// The effects on the keyspace, for the log.
     pub records: RecordBuf,
+    /// The blocks that the last command needs, if it ended as [`Outcome::NeedsBlocks`].
+    pub absent: Vec<AbsentBlock>,
 }
 
 impl Outputs {
@@ -84,6 +91,7 @@ impl Outputs {
         self.deliveries.clear();
         self.shared.clear();
         self.records.clear();
+        self.absent.clear();
     }
 
     /// The newest position that anything in `replies` depends on.

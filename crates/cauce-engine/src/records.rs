@@ -13,7 +13,7 @@ mod stream;
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use collection::CollectionEffect;
 pub(crate) use effect::{Effect, Wakes};
-pub(crate) use part::{BlockPart, StreamPart};
+pub(crate) use part::{BlockBytes, BlockPart, StoredBytes, StreamPart};
 pub(crate) use stream::{Claim, Release, StreamEffect};
 
 use crate::outputs::Position;
@@ -28,6 +28,8 @@ pub enum ReplayError {
     UnknownKind(u8),
     /// The record names a key, group or consumer that is not there, or of another type.
     Contradiction(&'static str),
+    /// A block of entries that the record needs cannot be read.
+    Unreadable(String),
 }
 
 impl std::fmt::Display for ReplayError {
@@ -39,6 +41,9 @@ impl std::fmt::Display for ReplayError {
                     f,
                     "the record's kind {kind} is unknown; it was written by a newer version, use that one"
                 )
+            }
+            Self::Unreadable(what) => {
+                write!(f, "the record needs history that cannot be read ({what}); restore it from a backup")
             }
             Self::Contradiction(what) => {
                 write!(

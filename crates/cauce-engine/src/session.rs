@@ -8,6 +8,7 @@ use cauce_resp::Protocol;
 
 use crate::blocking::Blocked;
 use crate::command::{CommandSpec, Flags};
+use crate::engine::Fetching;
 use crate::pubsub::ChannelKind;
 use crate::time::Timestamp;
 use crate::users::User;
@@ -104,6 +105,8 @@ pub(crate) struct Session {
     pub(crate) patterns: BTreeSet<Box<[u8]>>,
     pub(crate) shard_channels: BTreeSet<Box<[u8]>>,
     pub(crate) blocked: Option<Blocked>,
+    /// The command that waits for blocks to be read from disk.
+    pub(crate) fetching: Option<Fetching>,
     pub(crate) no_evict: bool,
     pub(crate) no_touch: bool,
 }
@@ -131,6 +134,7 @@ impl Session {
             patterns: BTreeSet::new(),
             shard_channels: BTreeSet::new(),
             blocked: None,
+            fetching: None,
             no_evict: false,
             no_touch: false,
         }

@@ -1,10 +1,13 @@
 //! A state that stands for the records that led to it: `docs/log-format.md` draws the bytes.
 //!
-//! A checkpoint is a list, the file `checkpoint`, and the parts that it names. Parts are written first, the list last
-//! and under another name, and then renamed: whenever that is interrupted, the checkpoint before is still whole.
+//! A checkpoint is a list, the file `checkpoint`, and what it names: parts, and files of blocks. These are written first,
+//! the list last and under another name, and then renamed: whenever that is interrupted, the checkpoint before is still
+//! whole. A checkpoint may begin with the parts of the one before: then it adds what changed since.
 
+use std::collections::HashSet;
 use std::io;
 
+use crate::blocks::{block_file_name, remove_block_files};
 use crate::recovery::{Damage, OpenError};
 use crate::storage::Storage;
 
@@ -12,9 +15,9 @@ const LIST: &str = "checkpoint";
 const NEW_LIST: &str = "checkpoint-new";
 const PART_PREFIX: &str = "part-";
 const MAGIC: &[u8; 8] = b"CAUCECKP";
-const VERSION: u32 = 1;
-const LIST_HEADER_BYTES: usize = 32;
-const LIST_ROW_BYTES: usize = 16;
+const VERSION: u32 = 2;
+const LIST_HEADER_BYTES: usize = 40;
+const PART_ROW_BYTES: usize = 32;
 /// A part ends behind the record that makes it so long.
 const PART_BYTES: usize = if cfg!(test) { 64 * 1024 } else { 8 * 1024 * 1024 };
 /// Bytes in front of each record of a part: its length.
@@ -28,14 +31,25 @@ pub struct CheckpointWriter<'s> {
     position: u64,
     part: Vec<u8>,
     rows: Vec<Row>,
+    /// How many of the rows are of the checkpoint before.
+    kept: usize,
     bytes: u64,
 }
 
 /// One part, as the list names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
+    /// The position of the checkpoint that wrote it, and its number there.
+    origin: u64,
+    index: u64,
     len: u64,
     sum: u32,
+}
+
+impl Row {
+    fn name(&self) -> String {
+        format!("{PART_PREFIX}{:020}-{:06}", self.origin, self.index)
+    }
 }
 
 impl<'s> CheckpointWriter<'s> {
@@ -44,16 +58,30 @@ impl<'s> CheckpointWriter<'s> {
     /// # Errors
     /// What the storage says; [`io::ErrorKind::AlreadyExists`] if the one in force is of that position.
     pub fn begin(storage: &'s dyn Storage, position: u64) -> io::Result<Self> {
+        Self::begin_with(storage, position, false)
+    }
+
+    /// Begins a checkpoint that consists of the one in force and the records that are added.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::begin`].
+    pub fn begin_behind(storage: &'s dyn Storage, position: u64) -> io::Result<Self> {
+        Self::begin_with(storage, position, true)
+    }
+
+    fn begin_with(storage: &'s dyn Storage, position: u64, keep: bool) -> io::Result<Self> {
         let before = match read_list(storage) {
-            Ok(list) => list.map(|list| list.position),
+            Ok(list) => list.unwrap_or_default(),
             Err(ListError::Io(error)) => return Err(error),
             Err(ListError::Damaged(_) | ListError::Newer(_)) => return Err(io::ErrorKind::InvalidData.into()),
         };
-        if before == Some(position) {
+        if before.position == Some(position) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        remove_strays(storage, before)?;
-        Ok(Self { storage, position, part: Vec::new(), rows: Vec::new(), bytes: 0 })
+        remove_strays(storage, &before.rows)?;
+        let rows = if keep { before.rows } else { Vec::new() };
+        let kept = rows.len();
+        Ok(Self { storage, position, part: Vec::new(), rows, kept, bytes: 0 })
     }
 
     /// Adds a record.
@@ -67,18 +95,19 @@ impl<'s> CheckpointWriter<'s> {
         if self.part.len() >= PART_BYTES { self.end_part() } else { Ok(()) }
     }
 
-    /// Puts the checkpoint in force, and says how many bytes it has. When this returns, the records up to its position
-    /// are not needed any more.
+    /// Puts the checkpoint in force, and says how many bytes were written. When this returns, the records up to its
+    /// position are not needed any more. `block_files` are the numbers and sizes of the files of blocks that its records
+    /// name.
     ///
     /// # Errors
     /// What the storage says. Which of the two checkpoints is in force then is known only after a new start; both
     /// are whole, so no record that either needs may be let go.
-    pub fn finish(mut self) -> io::Result<u64> {
+    pub fn finish(mut self, block_files: &[(u64, u64)]) -> io::Result<u64> {
         if !self.part.is_empty() {
             self.end_part()?;
         }
         self.storage.sync_directory()?;
-        let list = encode_list(self.position, &self.rows);
+        let list = encode_list(self.position, &self.rows, block_files);
         match self.storage.remove(NEW_LIST) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -86,13 +115,16 @@ impl<'s> CheckpointWriter<'s> {
         self.storage.write_new(NEW_LIST, &list)?;
         self.storage.rename(NEW_LIST, LIST)?;
         self.storage.sync_directory()?;
-        remove_strays(self.storage, Some(self.position))?;
+        remove_strays(self.storage, &self.rows)?;
         Ok(self.bytes + list.len() as u64)
     }
 
     fn end_part(&mut self) -> io::Result<()> {
-        self.storage.write_new(&part_name(self.position, self.rows.len()), &self.part)?;
-        self.rows.push(Row { len: self.part.len() as u64, sum: crc32c::crc32c(&self.part) });
+        let (origin, index) = (self.position, (self.rows.len() - self.kept) as u64);
+        let (len, sum) = (self.part.len() as u64, crc32c::crc32c(&self.part));
+        let row = Row { origin, index, len, sum };
+        self.storage.write_new(&row.name(), &self.part)?;
+        self.rows.push(row);
         self.bytes += self.part.len() as u64;
         self.part.clear();
         Ok(())
@@ -113,18 +145,27 @@ pub fn read_checkpoint<E>(
         move |source| OpenError::Io { action, file, source }
     };
     let list = match read_list(storage) {
-        Ok(list) => list,
+        Ok(list) => list.unwrap_or_default(),
         Err(ListError::Io(source)) => return Err(io("read", LIST)(source)),
         Err(ListError::Newer(version)) => {
             return Err(OpenError::Newer { file: LIST.to_owned(), version });
         }
         Err(ListError::Damaged(proof)) => return Err(damaged(LIST, 0, 0, proof)),
     };
-    remove_strays(storage, list.as_ref().map(|list| list.position)).map_err(io("clean", PART_PREFIX))?;
-    let Some(List { position, rows }) = list else { return Ok(None) };
+    remove_strays(storage, &list.rows).map_err(io("clean", PART_PREFIX))?;
+    let named = |number| list.files.iter().any(|&(named, _)| named == number);
+    remove_block_files(storage, named).map_err(io("clean", "blocks-"))?;
+    let Some(position) = list.position else { return Ok(None) };
+    for &(number, size) in &list.files {
+        let name = block_file_name(number);
+        let file = storage.open(&name).map_err(io("open", &name))?;
+        if file.size() != size {
+            return Err(damaged(&name, 0, 0, "the file of blocks is not as long as the list says"));
+        }
+    }
     let mut number = 0;
-    for (index, row) in rows.iter().enumerate() {
-        let name = part_name(position, index);
+    for row in &list.rows {
+        let name = row.name();
         let file = storage.open(&name).map_err(io("open", &name))?;
         if file.size() != row.len {
             return Err(damaged(&name, 0, number, "the part is not as long as the list says"));
@@ -149,10 +190,31 @@ pub fn read_checkpoint<E>(
     Ok(Some(position))
 }
 
+/// The names of the files that make the checkpoint in force, the list among them; none if there is no checkpoint. A copy of
+/// them and of the log from its position on is a copy of everything.
+///
+/// # Errors
+/// What the storage says; [`io::ErrorKind::InvalidData`] if the list is not whole.
+pub fn checkpoint_files(storage: &dyn Storage) -> io::Result<Vec<String>> {
+    let list = match read_list(storage) {
+        Ok(Some(list)) => list,
+        Ok(None) => return Ok(Vec::new()),
+        Err(ListError::Io(error)) => return Err(error),
+        Err(ListError::Damaged(_) | ListError::Newer(_)) => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    let parts = list.rows.iter().map(Row::name);
+    let blocks = list.files.iter().map(|&(number, _)| block_file_name(number));
+    Ok(parts.chain(blocks).chain([LIST.to_owned()]).collect())
+}
+
 /// What the list says.
+#[derive(Default)]
 struct List {
-    position: u64,
+    /// `None` if there is no list.
+    position: Option<u64>,
     rows: Vec<Row>,
+    /// Files of blocks: number and size.
+    files: Vec<(u64, u64)>,
 }
 
 enum ListError {
@@ -171,30 +233,27 @@ fn damaged<E>(file: &str, offset: u64, record: u64, proof: &'static str) -> Open
     OpenError::Damaged(Damage { file: file.to_owned(), offset, record, proof })
 }
 
-fn part_name(position: u64, index: usize) -> String {
-    format!("{PART_PREFIX}{position:020}-{index:06}")
-}
-
-/// Removes the parts that do not belong to the checkpoint of `position`, and a list that was never put in force.
-fn remove_strays(storage: &dyn Storage, position: Option<u64>) -> io::Result<()> {
-    let own = position.map(|position| format!("{PART_PREFIX}{position:020}-"));
+/// Removes the parts that are not in the list, and a list that was never put in force.
+fn remove_strays(storage: &dyn Storage, rows: &[Row]) -> io::Result<()> {
+    let named: HashSet<String> = rows.iter().map(Row::name).collect();
     for name in storage.list()? {
-        let stray = name.starts_with(PART_PREFIX) && !own.as_ref().is_some_and(|own| name.starts_with(own));
-        if stray || name == NEW_LIST {
+        if name.starts_with(PART_PREFIX) && !named.contains(&name) || name == NEW_LIST {
             storage.remove(&name)?;
         }
     }
     Ok(())
 }
 
-fn encode_list(position: u64, rows: &[Row]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(LIST_HEADER_BYTES + LIST_ROW_BYTES * rows.len());
+fn encode_list(position: u64, rows: &[Row], files: &[(u64, u64)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(LIST_HEADER_BYTES + PART_ROW_BYTES * rows.len() + 16 * files.len());
     bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&position.to_le_bytes());
-    bytes.extend_from_slice(&(rows.len() as u64).to_le_bytes());
+    let mut number = |number: u64| bytes.extend_from_slice(&number.to_le_bytes());
+    [position, rows.len() as u64, files.len() as u64].into_iter().for_each(&mut number);
     for row in rows {
-        bytes.extend_from_slice(&row.len.to_le_bytes());
-        bytes.extend_from_slice(&u64::from(row.sum).to_le_bytes());
+        [row.origin, row.index, row.len, u64::from(row.sum)].into_iter().for_each(&mut number);
+    }
+    for &(file, size) in files {
+        [file, size].into_iter().for_each(&mut number);
     }
     let sum = crc32c::crc32c(&bytes);
     [MAGIC.as_slice(), &sum.to_le_bytes(), &bytes].concat()
@@ -216,18 +275,23 @@ fn read_list(storage: &dyn Storage) -> Result<Option<List>, ListError> {
         newer => return Err(ListError::Newer(newer)),
     }
     let (numbers, left) = rest.as_chunks::<8>();
-    let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
-    let (Some(position), Some(count)) = (numbers.next(), numbers.next()) else {
+    let numbers: Vec<u64> = numbers.iter().map(|number| u64::from_le_bytes(*number)).collect();
+    let Some((&[position, parts, files], rows)) = numbers.split_first_chunk() else {
         return Err(ListError::Damaged("the list is too short"));
     };
-    let mut rows = Vec::new();
-    while let (Some(len), Some(sum)) = (numbers.next(), numbers.next()) {
-        rows.push(Row { len, sum: sum as u32 });
-    }
-    if rows.len() as u64 != count || !left.is_empty() {
-        return Err(ListError::Damaged("the list has another number of parts than it says"));
-    }
-    Ok(Some(List { position, rows }))
+    let parts_len = usize::try_from(parts).ok().and_then(|parts| parts.checked_mul(4));
+    let (rows, rest) = parts_len
+        .and_then(|len| rows.split_at_checked(len))
+        .filter(|(_, rest)| rest.len() as u64 == files.saturating_mul(2) && left.is_empty())
+        .ok_or(ListError::Damaged("the list has another number of parts than it says"))?;
+    let rows = rows.as_chunks().0.iter().map(|&[origin, index, len, sum]| Row {
+        origin,
+        index,
+        len,
+        sum: sum as u32,
+    });
+    let files = rest.as_chunks().0.iter().map(|&[number, size]| (number, size)).collect();
+    Ok(Some(List { position: Some(position), rows: rows.collect(), files }))
 }
 
 #[cfg(test)]
@@ -235,12 +299,18 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::{FaultyStorage, MemoryStorage, Outage};
+    use crate::{BlockFileWriter, FaultyStorage, MemoryStorage, Outage, block_files};
 
     fn write(storage: &dyn Storage, position: u64, records: &[Vec<u8>]) -> io::Result<u64> {
         let mut writer = CheckpointWriter::begin(storage, position)?;
         records.iter().try_for_each(|record| writer.record(record))?;
-        writer.finish()
+        writer.finish(&[])
+    }
+
+    fn write_behind(storage: &dyn Storage, position: u64, records: &[Vec<u8>]) -> io::Result<u64> {
+        let mut writer = CheckpointWriter::begin_behind(storage, position)?;
+        records.iter().try_for_each(|record| writer.record(record))?;
+        writer.finish(&[])
     }
 
     /// A checkpoint's position and its records.
@@ -278,19 +348,56 @@ mod tests {
     fn any_altered_byte_is_found() {
         let storage = MemoryStorage::default();
         write(&storage, 7, &records(1, 20, 30)).unwrap();
-        for name in [LIST.to_owned(), part_name(7, 0)] {
-            let file = storage.open(&name).unwrap();
+        let part = "part-00000000000000000007-000000";
+        for name in [LIST, part] {
+            let file = storage.open(name).unwrap();
             for at in 0..file.size() {
                 let mut byte = [0];
                 file.read_at(at, &mut byte).unwrap();
                 file.write_at(at, &[byte[0] ^ 4]).unwrap();
                 let message = read(&storage).unwrap_err().to_string();
-                assert!(message.contains(&name) && message.contains("damaged"), "{message}");
+                assert!(message.contains(name) && message.contains("damaged"), "{message}");
                 file.write_at(at, &byte).unwrap();
             }
         }
-        storage.remove(&part_name(7, 0)).unwrap();
+        storage.remove(part).unwrap();
         assert!(read(&storage).unwrap_err().to_string().contains("cannot open part-"));
+    }
+
+    #[test]
+    fn a_checkpoint_behind_another_has_the_parts_of_both() {
+        let storage = MemoryStorage::default();
+        write(&storage, 3, &records(1, 30, 10_000)).unwrap();
+        let before = checkpoint_files(&storage).unwrap();
+        let mut writer = CheckpointWriter::begin_behind(&storage, 9).unwrap();
+        writer.record(b"more").unwrap();
+        let bytes = writer.finish(&[]).unwrap();
+        assert!(bytes < 1000, "{bytes} bytes for what is new");
+        let mut expected = records(1, 30, 10_000);
+        expected.push(b"more".to_vec());
+        assert_eq!(read(&storage).unwrap(), Some((9, expected)));
+        let after = checkpoint_files(&storage).unwrap();
+        assert!(before.iter().all(|name| after.contains(name)) && after.len() == before.len() + 1);
+        write(&storage, 10, &records(2, 1, 10)).unwrap();
+        assert_eq!(checkpoint_files(&storage).unwrap(), ["part-00000000000000000010-000000", LIST]);
+    }
+
+    #[test]
+    fn files_of_blocks_stay_while_they_are_named() {
+        let storage = MemoryStorage::default();
+        for number in 1..=3 {
+            BlockFileWriter::new(number).finish(&storage).unwrap();
+        }
+        CheckpointWriter::begin(&storage, 3).unwrap().finish(&[(1, 24), (3, 24)]).unwrap();
+        read(&storage).unwrap();
+        let mut left = block_files(&storage).unwrap();
+        left.sort_unstable();
+        assert_eq!(left, [1, 3]);
+        CheckpointWriter::begin(&storage, 4).unwrap().finish(&[(1, 25)]).unwrap();
+        let message = read(&storage).unwrap_err().to_string();
+        assert!(message.contains("blocks-000000000001 is damaged"), "{message}");
+        CheckpointWriter::begin(&storage, 5).unwrap().finish(&[(9, 24)]).unwrap();
+        assert!(read(&storage).unwrap_err().to_string().contains("cannot open blocks-000000000009"));
     }
 
     /// Whatever happens while a checkpoint is written, the old one or the new one is whole afterwards; the new one if
@@ -304,9 +411,12 @@ mod tests {
             let old = records(1, rng.usize(..5), 20);
             write(&storage, 3, &old).unwrap();
             let new = records(2, rng.usize(..5), 30_000);
+            let behind = rng.bool();
             let outage = if rng.bool() { Outage::Power } else { Outage::Error(28) };
             storage.plan(storage.calls() + rng.u64(1..30), outage);
-            let finished = write(&storage, 8, &new).is_ok();
+            let written = if behind { write_behind(&storage, 8, &new) } else { write(&storage, 8, &new) };
+            let finished = written.is_ok();
+            let new = if behind { [old.clone(), new].concat() } else { new };
             interrupted += usize::from(!finished);
             storage.cut_power();
             let found = read(&storage).unwrap_or_else(|error| panic!("seed {seed}: {error}"));

@@ -30,6 +30,7 @@
 //! ```
 
 mod batch;
+mod blocks;
 mod checkpoint;
 mod disk;
 mod format;
@@ -40,7 +41,10 @@ mod simulation;
 mod storage;
 
 pub use batch::Batch;
-pub use checkpoint::{CheckpointWriter, read_checkpoint};
+pub use blocks::{
+    BlockExtent, BlockFileWriter, block_file_name, block_files, read_block, remove_block_files,
+};
+pub use checkpoint::{CheckpointWriter, checkpoint_files, read_checkpoint};
 pub use disk::{DiskLog, Failure, Options, SyncPolicy, Threads};
 pub use memory::MemoryLog;
 pub use recovery::{Damage, OpenError, Recovery, TornTail};

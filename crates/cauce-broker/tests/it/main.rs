@@ -2,6 +2,7 @@
 //!
 //! - `support`: a pipe that compares what it reads
 //! - `durable`: on a disk, also one that fails
+//! - `history`: streams on disk
 //! - `held`: nothing leaves before the log position it waits for, and order is kept
 //! - `limits`: what a connection may cost
 //! - `listeners`: TCP and Unix sockets
@@ -10,6 +11,7 @@
 
 mod durable;
 mod held;
+mod history;
 mod limits;
 mod listeners;
 mod scripts;

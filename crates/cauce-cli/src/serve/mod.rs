@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use cauce_broker::{Broker, ClockSource, Config, DirectoryError, Listener, OpenError, SyncPolicy};
+use cauce_broker::{Broker, ClockSource, Config, DirectoryError, Listener, OpenError, Settings, SyncPolicy};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::http::{Http, HttpArgs};
@@ -45,6 +45,9 @@ pub(crate) struct ServeArgs {
     /// When a write is on disk: before its reply, within a second, or when the system likes.
     #[arg(long, value_enum, default_value_t = Sync::Always)]
     sync: Sync,
+    /// Memory for blocks of streams that are on disk too; what does not fit is read back when it is asked for. 0 for no limit.
+    #[arg(long, value_name = "BYTES", default_value_t = Settings::default().stream_memory)]
+    stream_memory: u64,
     /// Password that clients must give.
     #[arg(long, value_name = "SECRET", default_value = "", hide_default_value = true)]
     requirepass: String,
@@ -124,6 +127,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     facts.unix_socket = args.unix_socket.map(|path| path.display().to_string()).unwrap_or_default();
 
     config.sync = args.sync.policy();
+    config.settings.stream_memory = args.stream_memory;
     let (broker, shared, keeping) = if args.memory {
         let keeping = format!("in memory: --sync {} has nothing to sync", args.sync.name());
         (Broker::in_memory(config), None, keeping)

@@ -262,7 +262,18 @@ fn info_persistence(core: &Core, _now: Timestamp, out: &mut String) -> std::fmt:
     )?;
     write!(out, "aof_enabled:{}\r\naof_rewrite_in_progress:0\r\n", u8::from(facts.appendonly))?;
     write!(out, "aof_last_write_status:{status}\r\n")?;
+    let blocks = &core.block_memory;
     if facts.appendonly {
+        write!(out, "cauce_block_memory_bytes:{}\r\n", blocks.bytes())?;
+        write!(out, "cauce_block_memory_limit:{}\r\n", core.settings.stream_memory)?;
+        write!(out, "cauce_blocks_on_disk:{}\r\n", log.blocks_on_disk)?;
+        write!(out, "cauce_block_disk_bytes:{}\r\n", log.block_disk_bytes)?;
+        write!(
+            out,
+            "cauce_block_reads:{}\r\ncauce_block_read_bytes:{}\r\n",
+            blocks.reads, blocks.read_bytes
+        )?;
+        write!(out, "cauce_block_read_errors:{}\r\n", blocks.failures)?;
         write!(out, "aof_current_size:{}\r\naof_buffer_length:{}\r\n", log.disk_bytes, log.waiting_bytes)?;
         write!(out, "cauce_log_records:{}\r\ncauce_log_synced:{}\r\n", log.appended, log.synced)?;
         write!(out, "cauce_log_segments:{}\r\ncauce_log_syncs:{}\r\n", log.segments, log.syncs)?;

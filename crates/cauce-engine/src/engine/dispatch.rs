@@ -3,6 +3,7 @@
 use cauce_resp::{Encoder, Protocol};
 
 use super::Core;
+use super::blocks::{FETCHES_MAX, Fetching};
 use crate::call::{Call, Effects, Flow};
 use crate::command::{CommandSpec, CommandTable, Flags};
 use crate::errors::{self, Error};
@@ -20,10 +21,25 @@ impl Core {
         args: &[&[u8]],
         out: &mut Outputs,
     ) -> Outcome {
-        let mark = out.replies.len();
         self.stats.commands += 1;
+        self.dispatch_again(now, by, args, 0, out)
+    }
+
+    /// Runs a command that may have been run before, `rounds` times: it needed blocks then.
+    pub(super) fn dispatch_again(
+        &mut self,
+        now: Timestamp,
+        by: SessionId,
+        args: &[&[u8]],
+        rounds: u32,
+        out: &mut Outputs,
+    ) -> Outcome {
+        let mark = out.replies.len();
         let flow = match self.admit(now, by, args) {
-            Ok(Admitted::Run(spec)) => self.run(spec, now, by, args, out),
+            Ok(Admitted::Run(spec)) => {
+                self.may_fetch = rounds < FETCHES_MAX;
+                self.run(spec, now, by, args, out)
+            }
             Ok(Admitted::Queued) => {
                 out.replies.extend_from_slice(b"+QUEUED\r\n");
                 Flow::Done
@@ -36,7 +52,23 @@ impl Core {
                 Flow::Done
             }
         };
+        if !self.absent.is_empty() {
+            out.replies.truncate(mark);
+            out.absent.append(&mut self.absent);
+            let args = args.iter().map(|&arg| arg.into()).collect();
+            self.session_mut(by).fetching = Some(Fetching { args, rounds: rounds + 1 });
+            return Outcome::NeedsBlocks;
+        }
         self.finish(flow, by, mark, out)
+    }
+
+    /// Answers a command that cannot be run to its end.
+    pub(super) fn answer_error(&mut self, by: SessionId, error: &Error, out: &mut Outputs) -> Outcome {
+        let mark = out.replies.len();
+        self.stats.errors += 1;
+        let protocol = self.session(by).protocol;
+        Encoder::new(&mut out.replies, protocol).error(error.text().as_bytes());
+        self.finish(Flow::Done, by, mark, out)
     }
 
     /// A refused command spoils the transaction that it is part of; a refused EXEC ends it.
@@ -203,11 +235,13 @@ impl Core {
     ) -> (Flow, Position) {
         let db = self.session(by).database;
         let mark = reply.len();
+        let may_fetch = std::mem::take(&mut self.may_fetch);
         let mut call = Call {
             now,
             by,
             db,
             may_block,
+            may_fetch,
             core: self,
             reply: Encoder::new(reply, protocol),
             effects: Effects { out, after: Position::default() },
@@ -217,7 +251,8 @@ impl Core {
             Err(error) => {
                 call.reply.truncate(mark);
                 call.reply.error(error.text().as_bytes());
-                call.core.stats.errors += 1;
+                // One that needs blocks is run again.
+                call.core.stats.errors += u64::from(call.core.absent.is_empty());
                 Flow::Done
             }
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Core;
 use crate::keyspace::{Database, Entry, Object, write_at};
 use crate::records::{Effect, ReplayError, StreamEffect, Writer};
-use crate::stream::{BlockLimits, Stream};
+use crate::stream::{BlockFiles, BlockLimits, Stream};
 use crate::time::Timestamp;
 
 impl Core {
@@ -23,7 +23,8 @@ impl Core {
         }
         let database = self.databases.get_mut(index).ok_or(ReplayError::Contradiction("no such database"))?;
         database.changed_at = position;
-        database.replay(key, &effect, limits)?;
+        let files = self.block_files.0.as_deref().map(|files| -> &dyn BlockFiles { files });
+        let loaded = database.replay(key, &effect, limits, files)?;
         match database.slot(key) {
             Some(slot) => {
                 let entry = database.entry_mut(slot);
@@ -35,6 +36,8 @@ impl Core {
             }
             None => database.removed_at = position,
         }
+        self.count_load(loaded);
+        self.let_blocks_go();
         Ok(())
     }
 
@@ -80,7 +83,14 @@ fn dump_entry(entry: &Entry, bytes: &mut Vec<u8>) {
 }
 
 impl Database {
-    fn replay(&mut self, key: &[u8], effect: &Effect<'_>, limits: BlockLimits) -> Result<(), ReplayError> {
+    /// Says how many bytes of blocks had to be read.
+    fn replay(
+        &mut self,
+        key: &[u8],
+        effect: &Effect<'_>,
+        limits: BlockLimits,
+        files: Option<&dyn BlockFiles>,
+    ) -> Result<u64, ReplayError> {
         match effect {
             Effect::SetString { value, expires_at } => {
                 let object = Object::String(value.to_vec());
@@ -124,9 +134,9 @@ impl Database {
             Effect::Flush => self.clear(),
             Effect::Stream(effect) => {
                 let makes = matches!(effect, StreamEffect::Create | StreamEffect::Append { .. });
-                self.stream_mut(key, makes)?.replay(effect, limits)?;
+                return self.stream_mut(key, makes)?.replay(effect, limits);
             }
-            Effect::StreamPart(part) => self.stream_mut(key, false)?.restore(part)?,
+            Effect::StreamPart(part) => self.stream_mut(key, false)?.restore(part, files)?,
             Effect::Collection(effect) => {
                 let slot = match self.slot(key) {
                     Some(slot) => slot,
@@ -138,7 +148,7 @@ impl Database {
                 self.entry_mut(slot).object.replay(effect)?;
             }
         }
-        Ok(())
+        Ok(0)
     }
 
     /// The stream of a key, which is made if it may be.

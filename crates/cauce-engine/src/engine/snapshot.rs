@@ -1,12 +1,14 @@
 //! The whole state at one position, for whoever writes it down while commands go on.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::Core;
 use crate::collections::{Member, Table};
 use crate::keyspace::{Entry, Object};
 use crate::outputs::Position;
 use crate::records::{CollectionEffect, Effect, ReplayError, Writer};
+use crate::stream::{BlockPlace, Sealed, Stream};
 
 /// Elements of a collection per record.
 const ELEMENTS_PER_RECORD: usize = 256;
@@ -43,6 +45,57 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+}
+
+/// Takes sealed blocks to disk.
+pub trait BlockStore {
+    /// What may go wrong.
+    type Error;
+
+    /// Takes a block, and says where it will be once [`BlockStore::flush`] has returned.
+    ///
+    /// # Errors
+    /// What refuses.
+    fn put(&mut self, bytes: &[u8]) -> Result<BlockPlace, Self::Error>;
+
+    /// Sees to it that everything that was put is on disk.
+    ///
+    /// # Errors
+    /// What refuses.
+    fn flush(&mut self) -> Result<(), Self::Error>;
+}
+
+impl Snapshot {
+    /// Writes the sealed blocks down that are not on disk yet, each once and for ever: from now on this snapshot, and the
+    /// engine too, know where they are. Says how many bytes that were, for [`super::Engine::stored`].
+    ///
+    /// # Errors
+    /// What `store` returns. What was not flushed then counts as not written.
+    pub fn store_blocks<S: BlockStore>(&self, store: &mut S) -> Result<u64, S::Error> {
+        let mut written: Vec<(&Arc<Sealed>, BlockPlace)> = Vec::new();
+        let mut bytes = 0;
+        for sealed in self.streams().flat_map(|stream| stream.entries().unstored()) {
+            written.push((sealed, store.put(sealed.bytes())?));
+            bytes += sealed.bytes().len() as u64;
+        }
+        store.flush()?;
+        for (sealed, place) in written {
+            sealed.set_place(place);
+        }
+        Ok(bytes)
+    }
+
+    /// Where all blocks are that are on disk.
+    pub fn block_places(&self) -> impl Iterator<Item = &BlockPlace> {
+        self.streams().flat_map(|stream| stream.entries().places())
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.databases.iter().flat_map(Table::iter).filter_map(|entry| match &entry.object {
+            Object::Stream(stream) => Some(&**stream),
+            _ => None,
+        })
     }
 }
 

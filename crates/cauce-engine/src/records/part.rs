@@ -1,13 +1,13 @@
 //! Parts of a stream's state that no command ever makes at once: what a snapshot is written as, beside effects.
 
 use super::{Reader, ReplayError, Writer};
-use crate::stream::StreamId;
+use crate::stream::{BlockSpot, StreamId};
 
 /// One part of a stream, which exists already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StreamPart<'a> {
-    /// The next block of entries.
-    Block(BlockPart<'a>),
+    /// The next blocks of entries.
+    Blocks(Vec<BlockPart<'a>>),
     /// The numbers kept of the entries; comes behind the last block.
     Counters { last_id: StreamId, max_deleted_id: StreamId, entries_added: u64 },
     /// When a consumer was last seen and last given an entry; comes behind its pending entries.
@@ -16,30 +16,54 @@ pub(crate) enum StreamPart<'a> {
     MarksAdded { added: u64 },
 }
 
-/// A block of entries as it lies in memory.
+/// A block of entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlockPart<'a> {
-    pub(crate) bytes: &'a [u8],
+    pub(crate) bytes: BlockBytes<'a>,
     /// One bit per entry, set when it is deleted; words that were never needed are not there.
     pub(crate) deleted: Vec<u64>,
     /// The id of the last entry, deleted or not.
     pub(crate) last_id: StreamId,
     /// Entries, deleted ones included.
     pub(crate) entries: u32,
-    pub(crate) sealed: bool,
 }
 
-pub(super) const FIRST_KIND: u8 = BLOCK;
-const BLOCK: u8 = 96;
+/// The encoded entries of a block, or where they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BlockBytes<'a> {
+    Open(&'a [u8]),
+    Sealed(&'a [u8]),
+    Stored(StoredBytes),
+}
+
+/// What has to be known of a block whose bytes are in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredBytes {
+    /// The file's number.
+    pub(crate) file: u64,
+    pub(crate) spot: BlockSpot,
+    pub(crate) first_id: StreamId,
+    /// The id of the first entry that is not deleted.
+    pub(crate) head_id: StreamId,
+    /// Where that one begins, and how many entries come before it.
+    pub(crate) head: (u32, u32),
+}
+
+pub(super) const FIRST_KIND: u8 = BLOCKS;
+const BLOCKS: u8 = 96;
 const COUNTERS: u8 = 97;
 const CONSUMER_TIMES: u8 = 98;
 const MARKS_ADDED: u8 = 99;
+
+const OPEN: u8 = 0;
+const SEALED: u8 = 1;
+const STORED: u8 = 2;
 pub(super) const LAST_KIND: u8 = MARKS_ADDED;
 
 impl<'a> StreamPart<'a> {
     pub(super) fn kind(&self) -> u8 {
         match self {
-            Self::Block(_) => BLOCK,
+            Self::Blocks(_) => BLOCKS,
             Self::Counters { .. } => COUNTERS,
             Self::ConsumerTimes { .. } => CONSUMER_TIMES,
             Self::MarksAdded { .. } => MARKS_ADDED,
@@ -49,13 +73,9 @@ impl<'a> StreamPart<'a> {
     /// Writes what follows the kind, the database and the key.
     pub(super) fn encode(&self, out: &mut Writer<'_>) {
         match self {
-            Self::Block(block) => {
-                out.text(block.bytes);
-                out.count(block.deleted.len());
-                block.deleted.iter().for_each(|&word| out.number(word));
-                out.id(block.last_id);
-                out.number(u64::from(block.entries));
-                out.byte(u8::from(block.sealed));
+            Self::Blocks(blocks) => {
+                out.count(blocks.len());
+                blocks.iter().for_each(|block| block.encode(out));
             }
             Self::Counters { last_id, max_deleted_id, entries_added } => {
                 out.id(*last_id);
@@ -75,16 +95,9 @@ impl<'a> StreamPart<'a> {
     /// Reads what [`StreamPart::encode`] wrote.
     pub(super) fn decode(kind: u8, reader: &mut Reader<'a>) -> Result<Self, ReplayError> {
         Ok(match kind {
-            BLOCK => {
-                let bytes = reader.text()?;
-                let words = reader.count()?;
-                Self::Block(BlockPart {
-                    bytes,
-                    deleted: (0..words).map(|_| reader.number()).collect::<Result<_, _>>()?,
-                    last_id: reader.id()?,
-                    entries: u32::try_from(reader.number()?).map_err(|_| ReplayError::Malformed)?,
-                    sealed: reader.byte()? != 0,
-                })
+            BLOCKS => {
+                let count = reader.count()?;
+                Self::Blocks((0..count).map(|_| BlockPart::decode(reader)).collect::<Result<_, _>>()?)
             }
             COUNTERS => Self::Counters {
                 last_id: reader.id()?,
@@ -103,6 +116,74 @@ impl<'a> StreamPart<'a> {
     }
 }
 
+impl<'a> BlockPart<'a> {
+    fn encode(&self, out: &mut Writer<'_>) {
+        match &self.bytes {
+            BlockBytes::Open(bytes) => {
+                out.byte(OPEN);
+                out.text(bytes);
+            }
+            BlockBytes::Sealed(bytes) => {
+                out.byte(SEALED);
+                out.text(bytes);
+            }
+            BlockBytes::Stored(stored) => {
+                out.byte(STORED);
+                stored.encode(out);
+            }
+        }
+        out.count(self.deleted.len());
+        self.deleted.iter().for_each(|&word| out.number(word));
+        out.id(self.last_id);
+        out.number(u64::from(self.entries));
+    }
+
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, ReplayError> {
+        let bytes = match reader.byte()? {
+            OPEN => BlockBytes::Open(reader.text()?),
+            SEALED => BlockBytes::Sealed(reader.text()?),
+            STORED => BlockBytes::Stored(StoredBytes::decode(reader)?),
+            unknown => return Err(ReplayError::UnknownKind(unknown)),
+        };
+        let words = reader.count()?;
+        Ok(Self {
+            bytes,
+            deleted: (0..words).map(|_| reader.number()).collect::<Result<_, _>>()?,
+            last_id: reader.id()?,
+            entries: small(reader)?,
+        })
+    }
+}
+
+impl StoredBytes {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.number(self.file);
+        out.number(self.spot.offset);
+        out.number(u64::from(self.spot.len));
+        out.number(u64::from(self.spot.sum));
+        out.id(self.first_id);
+        out.number(u64::from(self.head.0));
+        out.number(u64::from(self.head.1));
+        if self.head.1 > 0 {
+            out.id(self.head_id);
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, ReplayError> {
+        let file = reader.number()?;
+        let spot = BlockSpot { offset: reader.number()?, len: small(reader)?, sum: small(reader)? };
+        let first_id = reader.id()?;
+        let head = (small(reader)?, small(reader)?);
+        let head_id = if head.1 > 0 { reader.id()? } else { first_id };
+        Ok(Self { file, spot, first_id, head_id, head })
+    }
+}
+
+/// A number of 32 bits.
+fn small(reader: &mut Reader<'_>) -> Result<u32, ReplayError> {
+    u32::try_from(reader.number()?).map_err(|_| ReplayError::Malformed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Effect;
@@ -111,10 +192,24 @@ mod tests {
     #[test]
     fn parts_are_read_back_whole_or_not_at_all() {
         let (last_id, max_deleted_id) = (StreamId::new(7, 1), StreamId::new(3, 0));
-        let deleted = vec![0, 5];
-        let block = BlockPart { bytes: b"bytes", deleted, last_id, entries: 90, sealed: true };
+        let spot = BlockSpot { offset: 300, len: 70, sum: u32::MAX };
+        let (first_id, head_id) = (StreamId::new(1, 1), StreamId::new(1, 9));
+        let stored = |index| StoredBytes {
+            file: 7,
+            spot,
+            first_id,
+            head_id: if index > 0 { head_id } else { first_id },
+            head: (40, index),
+        };
+        let block = |bytes| BlockPart { bytes, deleted: vec![0, 5], last_id, entries: 90 };
+        let blocks = vec![
+            block(BlockBytes::Stored(stored(0))),
+            block(BlockBytes::Stored(stored(3))),
+            block(BlockBytes::Sealed(b"bytes")),
+            block(BlockBytes::Open(b"more")),
+        ];
         for part in [
-            StreamPart::Block(block),
+            StreamPart::Blocks(blocks),
             StreamPart::Counters { last_id, max_deleted_id, entries_added: 91 },
             StreamPart::ConsumerTimes { group: b"g", consumer: b"c", seen_at: 8, active_at: None },
             StreamPart::MarksAdded { added: 300 },
@@ -134,9 +229,10 @@ mod tests {
         let last_id = StreamId::new(7, 1);
         let check = |bytes: &[u8], deleted: &[u64], entries| {
             let deleted = deleted.to_vec();
-            let part = BlockPart { bytes, deleted, last_id, entries, sealed: false };
+            let part = BlockPart { bytes: BlockBytes::Open(bytes), deleted, last_id, entries };
             let mut stream = crate::stream::Stream::default();
-            assert_eq!(stream.restore(&StreamPart::Block(part)), Err(ReplayError::Malformed));
+            let restored = stream.restore(&StreamPart::Blocks(vec![part]), None);
+            assert_eq!(restored, Err(ReplayError::Malformed));
         };
         check(b"", &[], 1);
         check(&[9; 40], &[], 1);

@@ -26,10 +26,11 @@
 
 use std::sync::Arc;
 
-use super::StreamId;
 use super::entry::{BITMAP_FIELDS, Entry, bitmap_len};
+use super::stored::{Bytes, Sealed, Used};
 use super::varint::{self, push_string, read_string, string_len};
-use crate::records::{BlockPart, ReplayError};
+use super::{BlockFiles, BlockPlace, StreamId};
+use crate::records::{BlockBytes, BlockPart, ReplayError, StoredBytes};
 
 const VERSION: u8 = 1;
 /// Where the master's field count is.
@@ -82,52 +83,16 @@ pub(super) struct Block {
     last_id: StreamId,
     /// The first entry that is not deleted. Past the end when none is left.
     head: Position,
+    /// Its id.
+    head_id: StreamId,
     /// Tells the block from all others of its stream; later blocks have greater ones.
     serial: u64,
     /// Entries, deleted ones included.
     entries: u32,
     /// Entries that are not deleted.
     live: u32,
-}
-
-/// The encoded entries of a block.
-#[derive(Debug, Clone)]
-enum Bytes {
-    /// Grows at its end.
-    Open(Vec<u8>),
-    /// Never changes again: clones share it.
-    Sealed(Arc<[u8]>),
-}
-
-impl Bytes {
-    /// To be appended to. A sealed block is not.
-    fn open(&mut self) -> &mut Vec<u8> {
-        match self {
-            Self::Open(bytes) => bytes,
-            Self::Sealed(_) => unreachable!("nothing is added to a sealed block"),
-        }
-    }
-
-    fn seal(&mut self) {
-        if let Self::Open(bytes) = self {
-            *self = Self::Sealed(bytes.as_slice().into());
-        }
-    }
-
-    fn is_sealed(&self) -> bool {
-        matches!(self, Self::Sealed(_))
-    }
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Open(bytes) => bytes,
-            Self::Sealed(bytes) => bytes,
-        }
-    }
+    /// Since the last look for blocks that need not be in memory.
+    used: Used,
 }
 
 /// A place in a block where an entry begins, or its end.
@@ -169,9 +134,11 @@ impl Block {
             first_id: id,
             last_id: id,
             head,
+            head_id: id,
             serial,
             entries: 0,
             live: 0,
+            used: Used::default(),
         };
         block.push(id, fields);
         block
@@ -179,47 +146,118 @@ impl Block {
 
     /// The block as a snapshot holds it.
     pub(super) fn part(&self) -> BlockPart<'_> {
-        BlockPart {
-            bytes: &self.bytes,
-            deleted: self.deleted.clone(),
-            last_id: self.last_id,
-            entries: self.entries,
-            sealed: self.bytes.is_sealed(),
-        }
+        let bytes = match self.bytes.place() {
+            Some(place) => BlockBytes::Stored(StoredBytes {
+                file: place.file.number(),
+                spot: place.spot,
+                first_id: self.first_id,
+                head_id: self.head_id,
+                head: (self.head.offset, self.head.index),
+            }),
+            None if self.bytes.is_sealed() => BlockBytes::Sealed(self.bytes.get()),
+            None => BlockBytes::Open(self.bytes.get()),
+        };
+        BlockPart { bytes, deleted: self.deleted.clone(), last_id: self.last_id, entries: self.entries }
     }
 
     /// The block that gave a part; an error if no block can have given it. What the bytes say of single entries
     /// is not looked at: whoever keeps them keeps a checksum.
-    pub(super) fn restore(serial: u64, part: &BlockPart<'_>) -> Result<Self, ReplayError> {
-        let master = part.bytes.get(1..MASTER_FIELDS).ok_or(ReplayError::Malformed)?;
+    pub(super) fn restore(
+        serial: u64,
+        part: &BlockPart<'_>,
+        files: Option<&dyn BlockFiles>,
+    ) -> Result<Self, ReplayError> {
         let deleted: u32 = part.deleted.iter().map(|word| word.count_ones()).sum();
         let live = part.entries.checked_sub(deleted).filter(|&live| live > 0);
-        if part.bytes.first() != Some(&VERSION) || part.bytes.len() > u32::MAX as usize {
-            return Err(ReplayError::Malformed);
-        }
-        let (ms, seq) = master.split_at(8);
-        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
-        let (Ok(ms), Ok(seq)) = (number(ms), number(seq)) else { return Err(ReplayError::Malformed) };
-        let mut at = MASTER_FIELDS;
-        for _ in 0..varint::read(part.bytes, &mut at).saturating_mul(2) {
-            read_string(part.bytes, &mut at);
-        }
-        let bytes = match part.sealed {
-            true => Bytes::Sealed(part.bytes.into()),
-            false => Bytes::Open(part.bytes.to_vec()),
+        let live = live.ok_or(ReplayError::Malformed)?;
+        let (bytes, first_id, head) = match &part.bytes {
+            BlockBytes::Open(bytes) => (Bytes::Open(bytes.to_vec()), read_first_id(bytes)?, None),
+            BlockBytes::Sealed(bytes) => (Bytes::sealed(bytes), read_first_id(bytes)?, None),
+            BlockBytes::Stored(stored) => {
+                let file = files.and_then(|files| files.find(stored.file));
+                let file = file.ok_or(ReplayError::Contradiction("a file of blocks is missing"))?;
+                let place = BlockPlace { file, spot: stored.spot };
+                let (offset, index) = stored.head;
+                let head = (Position { offset, index }, stored.head_id);
+                (Bytes::Stored { place, loaded: std::sync::OnceLock::new() }, stored.first_id, Some(head))
+            }
         };
         let mut block = Self {
             bytes,
             deleted: part.deleted.clone(),
-            first_id: StreamId::new(ms, seq),
+            first_id,
             last_id: part.last_id,
-            head: Position { offset: offset(at), index: 0 },
+            head: Position::START,
+            head_id: first_id,
             serial,
             entries: part.entries,
-            live: live.ok_or(ReplayError::Malformed)?,
+            live,
+            used: Used::default(),
         };
-        block.head = block.skip_deleted(block.head);
+        match head {
+            Some((head, head_id)) => (block.head, block.head_id) = (head, head_id),
+            None => {
+                block.head = block.skip_deleted(block.behind_master());
+                block.head_id = block.id_at(block.head).ok_or(ReplayError::Malformed)?;
+            }
+        }
         Ok(block)
+    }
+
+    /// Where the first entry begins.
+    fn behind_master(&self) -> Position {
+        let bytes = self.bytes.get();
+        let mut at = MASTER_FIELDS;
+        for _ in 0..varint::read(bytes, &mut at).saturating_mul(2) {
+            read_string(bytes, &mut at);
+        }
+        Position { offset: offset(at), index: 0 }
+    }
+
+    /// A sealed block that is not on disk.
+    pub(super) fn unstored(&self) -> Option<&Arc<Sealed>> {
+        self.bytes.unstored()
+    }
+
+    /// Where the block is on disk, if it is.
+    pub(super) fn place(&self) -> Option<&BlockPlace> {
+        self.bytes.place()
+    }
+
+    /// Where to read the block, if it is in no memory.
+    pub(super) fn absent(&self) -> Option<&BlockPlace> {
+        self.bytes.absent()
+    }
+
+    /// Notes that a command reads the block.
+    pub(super) fn note_use(&self) {
+        self.used.note();
+    }
+
+    /// Puts bytes in that were read from disk; false if they are not missing here.
+    pub(super) fn supply(&self, from: &BlockPlace, bytes: &Arc<[u8]>) -> bool {
+        self.used.note();
+        self.bytes.supply(from, bytes)
+    }
+
+    /// Whether the block takes memory that could be let go.
+    pub(super) fn is_evictable(&self) -> bool {
+        self.bytes.place().is_some() && self.bytes.absent().is_none()
+    }
+
+    /// Whether a command has read the block since this was last asked.
+    pub(super) fn take_use(&self) -> bool {
+        self.used.take()
+    }
+
+    /// Lets the memory go of a block that is on disk, and says how many bytes that were.
+    pub(super) fn evict(&mut self) -> Option<usize> {
+        self.bytes.evict()
+    }
+
+    /// Notes that the block is elsewhere on disk now.
+    pub(super) fn relocate(&mut self, to: BlockPlace) {
+        self.bytes.relocate(to);
     }
 
     /// Adds an entry at the end. The block must [accept](Self::accepts) it.
@@ -231,7 +269,7 @@ impl Block {
 
     /// Seals the block if it is full under `limits`.
     pub(super) fn seal_if_full(&mut self, limits: BlockLimits) {
-        if self.entries >= limits.entries() || self.bytes.len() >= limits.bytes() {
+        if self.entries >= limits.entries() || self.encoded_len() >= limits.bytes() {
             self.bytes.seal();
         }
     }
@@ -247,6 +285,7 @@ impl Block {
         self.live -= 1;
         if position == self.head {
             self.head = self.skip_deleted(self.head);
+            self.head_id = self.id_at(self.head).unwrap_or(self.last_id);
         }
         assert_eq!(
             self.live == 0,
@@ -287,21 +326,30 @@ impl Block {
         self.head
     }
 
+    /// The id of the first entry that is not deleted.
+    pub(super) fn head_id(&self) -> StreamId {
+        self.head_id
+    }
+
     /// The place of the first entry with an id of at least `id` that is not deleted, or the end.
     pub(super) fn seek(&self, id: StreamId) -> Position {
         if id > self.last_id {
             return self.end();
         }
+        if id <= self.head_id {
+            return self.head;
+        }
         let Some(span_ms) = id.ms.checked_sub(self.first_id.ms) else { return self.head };
         let seq = if span_ms == 0 { id.seq.saturating_sub(self.first_id.seq) } else { id.seq };
+        let bytes = self.bytes.get();
         let mut position = self.head;
-        while (position.offset as usize) < self.bytes.len() {
+        while (position.offset as usize) < bytes.len() {
             // Compared as they are written: nothing is worked out for the entries that are passed over.
             let mut at = position.offset as usize;
-            let len = varint::read(&self.bytes, &mut at) as usize;
+            let len = varint::read(bytes, &mut at) as usize;
             let end = at + len;
-            let time = varint::read(&self.bytes, &mut at) >> 1;
-            if time > span_ms || time == span_ms && varint::read(&self.bytes, &mut at) >= seq {
+            let time = varint::read(bytes, &mut at) >> 1;
+            if time > span_ms || time == span_ms && varint::read(bytes, &mut at) >= seq {
                 break;
             }
             position = Position { offset: offset(end), index: position.index + 1 };
@@ -311,26 +359,27 @@ impl Block {
 
     /// The entry at `position`, which is not deleted, and the place of the next one that is not.
     pub(super) fn entry_at(&self, position: Position) -> Option<(Entry<'_>, Position)> {
-        if position.offset as usize >= self.bytes.len() {
+        if position.offset as usize >= self.encoded_len() {
             return None;
         }
         let head = self.read_head(position);
         debug_assert!(!self.is_deleted(position.index), "positions are given of entries that are there");
-        let master = self.bytes.get(MASTER_FIELDS..).expect("a block has a master");
-        let entry = Entry::new(head.id, head.own_names, master, &self.bytes[head.body..head.end]);
+        let bytes = self.bytes.get();
+        let master = bytes.get(MASTER_FIELDS..).expect("a block has a master");
+        let entry = Entry::new(head.id, head.own_names, master, &bytes[head.body..head.end]);
         Some((entry, self.skip_deleted(position.following(&head))))
     }
 
     /// The id of the entry at `position`.
     pub(super) fn id_at(&self, position: Position) -> Option<StreamId> {
-        ((position.offset as usize) < self.bytes.len()).then(|| self.read_head(position).id)
+        ((position.offset as usize) < self.encoded_len()).then(|| self.read_head(position).id)
     }
 
     /// Puts the places of all entries that are not deleted into `positions`, in order.
     pub(super) fn index(&self, positions: &mut Vec<Position>) {
         positions.clear();
         let mut position = self.head;
-        while (position.offset as usize) < self.bytes.len() {
+        while (position.offset as usize) < self.encoded_len() {
             positions.push(position);
             let head = self.read_head(position);
             position = self.skip_deleted(position.following(&head));
@@ -344,7 +393,7 @@ impl Block {
             return self.live().min(limit);
         }
         let mut count = 0;
-        while count < limit && (position.offset as usize) < self.bytes.len() {
+        while count < limit && (position.offset as usize) < self.encoded_len() {
             let head = self.read_head(position);
             if head.id > end {
                 break;
@@ -357,7 +406,7 @@ impl Block {
 
     fn push<'f>(&mut self, id: StreamId, fields: impl FieldPairs<'f>) {
         let plan = self.plan(fields.clone());
-        let start = self.bytes.len();
+        let start = self.encoded_len();
         let (own, body_len) = match plan {
             Plan::Shared { len, .. } => (0, len),
             Plan::Own { len, .. } => (1, len),
@@ -375,7 +424,7 @@ impl Block {
             Plan::Shared { differs, .. } => push_differing(bytes, differs, fields),
             Plan::Own { fields: count, .. } => push_fields(bytes, count, fields),
         }
-        assert_eq!(self.bytes.len(), start + whole, "an entry is as long as it says");
+        assert_eq!(self.encoded_len(), start + whole, "an entry is as long as it says");
         self.entries += 1;
         self.live += 1;
     }
@@ -392,15 +441,15 @@ impl Block {
 
     /// A plan that leaves out the names, if they are the master's.
     fn plan_shared<'f>(&self, mut fields: impl FieldPairs<'f>) -> Option<Plan> {
-        let mut offset = MASTER_FIELDS;
-        let count = varint::read(&self.bytes, &mut offset);
+        let (bytes, mut offset) = (self.bytes.get(), MASTER_FIELDS);
+        let count = varint::read(bytes, &mut offset);
         let (mut differs, mut len) = (0, bitmap_len(count));
         for index in 0..count as usize {
             let (name, value) = fields.next()?;
-            if name != read_string(&self.bytes, &mut offset) {
+            if name != read_string(bytes, &mut offset) {
                 return None;
             }
-            let same = value == read_string(&self.bytes, &mut offset);
+            let same = value == read_string(bytes, &mut offset);
             if index >= BITMAP_FIELDS {
                 len += string_len(value);
             } else if !same {
@@ -413,11 +462,11 @@ impl Block {
 
     #[inline]
     fn read_head(&self, position: Position) -> Head {
-        let mut offset = position.offset as usize;
-        let len = varint::read(&self.bytes, &mut offset) as usize;
+        let (bytes, mut offset) = (self.bytes.get(), position.offset as usize);
+        let len = varint::read(bytes, &mut offset) as usize;
         let end = offset + len;
-        let time = varint::read(&self.bytes, &mut offset);
-        let seq = varint::read(&self.bytes, &mut offset);
+        let time = varint::read(bytes, &mut offset);
+        let seq = varint::read(bytes, &mut offset);
         let span_ms = time >> 1;
         let id = if span_ms == 0 {
             StreamId::new(self.first_id.ms, self.first_id.seq + seq)
@@ -433,9 +482,9 @@ impl Block {
         if self.deleted.is_empty() {
             return position;
         }
-        while (position.offset as usize) < self.bytes.len() && self.is_deleted(position.index) {
+        while (position.offset as usize) < self.encoded_len() && self.is_deleted(position.index) {
             let mut offset = position.offset as usize;
-            let len = varint::read(&self.bytes, &mut offset) as usize;
+            let len = varint::read(self.bytes.get(), &mut offset) as usize;
             position = Position { offset: self::offset(offset + len), index: position.index + 1 };
         }
         position
@@ -448,7 +497,7 @@ impl Block {
 
     /// The place behind the last entry, where the next one will be.
     pub(super) fn end(&self) -> Position {
-        Position { offset: offset(self.bytes.len()), index: self.entries }
+        Position { offset: offset(self.encoded_len()), index: self.entries }
     }
 }
 
@@ -459,6 +508,18 @@ impl Position {
     fn following(self, head: &Head) -> Self {
         Self { offset: offset(head.end), index: self.index + 1 }
     }
+}
+
+/// The id of the master; an error if the bytes cannot be those of a block.
+fn read_first_id(bytes: &[u8]) -> Result<StreamId, ReplayError> {
+    let master = bytes.get(1..MASTER_FIELDS).ok_or(ReplayError::Malformed)?;
+    if bytes.first() != Some(&VERSION) || bytes.len() > u32::MAX as usize {
+        return Err(ReplayError::Malformed);
+    }
+    let (ms, seq) = master.split_at(8);
+    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
+    let (Ok(ms), Ok(seq)) = (number(ms), number(seq)) else { return Err(ReplayError::Malformed) };
+    Ok(StreamId::new(ms, seq))
 }
 
 fn offset(at: usize) -> u32 {

@@ -1,9 +1,8 @@
 //! The entries of a stream: a queue of packed blocks, and the numbers that describe it.
 
-use std::collections::VecDeque;
-
 use super::block::{Block, BlockLimits, FieldPairs, Position};
-use super::{Entry, StreamId};
+use super::blocks::{At, BlockQueue};
+use super::{BlockFiles, Entry, StreamId};
 use crate::records::{BlockPart, ReplayError};
 
 /// The numbers kept of a stream's entries. Groups reckon their progress with them.
@@ -37,9 +36,11 @@ pub enum Trim {
 #[derive(Debug, Clone, Default)]
 pub struct Entries {
     /// In ascending order. Only the last may be unsealed; none is without entries.
-    blocks: VecDeque<Block>,
+    pub(super) blocks: BlockQueue,
     counters: Counters,
     next_serial: u64,
+    /// Some block may be in no memory.
+    pub(super) has_absent: bool,
 }
 
 /// A place between two entries, to go on reading from. Stays good while entries are added and deleted around it,
@@ -73,14 +74,20 @@ impl Entries {
         self.counters.last_id = id;
     }
 
-    /// The blocks in order, as a snapshot holds them.
-    pub(crate) fn block_parts(&self) -> impl Iterator<Item = BlockPart<'_>> {
-        self.blocks.iter().map(Block::part)
+    /// The blocks in order, as a snapshot holds them, some at a time.
+    pub(crate) fn block_parts(&self) -> impl Iterator<Item = Vec<BlockPart<'_>>> {
+        let pages = (0..self.blocks.page_count()).filter_map(|page| self.blocks.page(page));
+        pages.map(|page| page.iter().map(Block::part).collect())
     }
 
     /// Adds the next block that a snapshot holds.
-    pub(crate) fn restore_block(&mut self, part: &BlockPart<'_>) -> Result<(), ReplayError> {
-        let block = Block::restore(self.next_serial, part)?;
+    pub(crate) fn restore_block(
+        &mut self,
+        part: &BlockPart<'_>,
+        files: Option<&dyn BlockFiles>,
+    ) -> Result<(), ReplayError> {
+        let block = Block::restore(self.next_serial, part, files)?;
+        self.has_absent |= block.absent().is_some();
         if self.blocks.back().is_some_and(|before| before.last_id() >= block.first_id()) {
             return Err(ReplayError::Contradiction("the blocks are out of order"));
         }
@@ -120,13 +127,13 @@ impl Entries {
         while let Some(block) = self.blocks.front() {
             let gone = match trim {
                 Trim::MaxLen(max) => self.counters.length > max,
-                Trim::MinId(min) => block.id_at(block.head()).is_some_and(|id| id < min),
+                Trim::MinId(min) => block.head_id() < min,
             };
             if !gone {
                 break;
             }
             let head = block.head();
-            self.delete_at(0, head);
+            self.delete_at(At::default(), head);
             trimmed += 1;
         }
         self.refresh_first_id();
@@ -151,17 +158,20 @@ impl Entries {
         needed: impl Fn(StreamId) -> bool,
     ) -> Vec<StreamId> {
         let mut ids = Vec::new();
-        for (index, block) in self.blocks.iter().enumerate() {
+        let mut at = At::default();
+        while let Some(block) = self.blocks.get(at) {
             let length = self.counters.length - ids.len() as u64;
-            let whole = match trim {
-                Trim::MaxLen(max) => length.saturating_sub(block.live()) >= max,
-                Trim::MinId(min) => block.last_id() < min,
+            let (touched, whole) = match trim {
+                Trim::MaxLen(max) => (length > max, length.saturating_sub(block.live()) >= max),
+                Trim::MinId(min) => (block.head_id() < min, block.last_id() < min),
             };
+            if !touched {
+                break;
+            }
             if blocks_only && (!whole || limit != 0 && ids.len() as u64 + block.live() > limit) {
                 break;
             }
-            let in_block =
-                Range { entries: self, block: index, position: block.head(), end: block.last_id() };
+            let in_block = Range { entries: self, block: at, position: block.head(), end: block.last_id() };
             for entry in in_block {
                 let id = entry.id();
                 let gone = match trim {
@@ -175,6 +185,7 @@ impl Entries {
                     ids.push(id);
                 }
             }
+            at = self.blocks.next(at);
         }
         ids
     }
@@ -209,7 +220,8 @@ impl Entries {
         entries_added: Option<u64>,
         max_deleted_id: Option<StreamId>,
     ) -> bool {
-        self.last().is_none_or(|last| last.id() <= last_id)
+        let ends_before = |tail: &Block| tail.last_id() <= last_id;
+        (self.blocks.back().is_none_or(ends_before) || self.last().is_none_or(|last| last.id() <= last_id))
             && entries_added.is_none_or(|added| added >= self.counters.length)
             && max_deleted_id.is_none_or(|deleted| deleted <= last_id)
     }
@@ -254,7 +266,7 @@ impl Entries {
     #[must_use]
     pub fn entry(&self, id: StreamId) -> Option<Entry<'_>> {
         let (block, position) = self.find(id)?;
-        self.blocks[block].entry_at(position).map(|(entry, _)| entry)
+        self.blocks.get(block)?.entry_at(position).map(|(entry, _)| entry)
     }
 
     /// The first entry.
@@ -289,7 +301,7 @@ impl Entries {
     pub fn place_behind(&self, id: StreamId) -> Option<Place> {
         let (block, position) = match id.next() {
             Some(next) => self.seek(next),
-            None => (self.blocks.len().checked_sub(1)?, self.blocks.back()?.end()),
+            None => (self.blocks.last()?, self.blocks.back()?.end()),
         };
         Some(Place { block_serial: self.blocks.get(block)?.serial(), position })
     }
@@ -310,11 +322,13 @@ impl Entries {
     /// The entries from `start` to `end`, both included, newest first.
     #[must_use]
     pub fn range_reverse(&self, start: StreamId, end: StreamId) -> RangeReverse<'_> {
-        let mut range = RangeReverse { entries: self, blocks_left: 0, positions: Vec::new(), start };
-        range.blocks_left = self.blocks.partition_point(|block| block.first_id() <= end);
+        let block = self.blocks.find_before(end);
+        let mut range = RangeReverse { entries: self, block, positions: Vec::new(), start };
         range.load_block();
-        while range.positions.last().is_some_and(|&position| range.block().id_at(position) > Some(end)) {
-            range.positions.pop();
+        if let Some(block) = range.block() {
+            while range.positions.last().is_some_and(|&position| block.id_at(position) > Some(end)) {
+                range.positions.pop();
+            }
         }
         range
     }
@@ -327,17 +341,17 @@ impl Entries {
         self.count_blocks(block, position, end, limit)
     }
 
-    fn count_blocks(&self, mut index: usize, mut position: Position, end: StreamId, limit: u64) -> u64 {
+    fn count_blocks(&self, mut at: At, mut position: Position, end: StreamId, limit: u64) -> u64 {
         let mut count = 0;
         while count < limit
-            && let Some(block) = self.blocks.get(index)
+            && let Some(block) = self.blocks.get(at)
         {
             if block.first_id() > end {
                 break;
             }
             count += block.count_until(position, end, limit - count);
-            index += 1;
-            position = self.head_of(index);
+            at = self.blocks.next(at);
+            position = self.head_of(at);
         }
         count
     }
@@ -355,63 +369,49 @@ impl Entries {
             if !whole || (limit != 0 && trimmed + live > limit) {
                 break;
             }
-            self.blocks.pop_front();
+            self.blocks.remove(At::default());
             self.counters.length -= live;
             trimmed += live;
         }
         trimmed
     }
 
-    fn delete_at(&mut self, index: usize, position: Position) {
-        let block = &mut self.blocks[index];
+    fn delete_at(&mut self, at: At, position: Position) {
+        let block = self.blocks.get_mut(at).expect("the block was just found");
         block.delete(position);
         self.counters.length -= 1;
         if block.live() == 0 {
-            self.blocks.remove(index);
+            self.blocks.remove(at);
         }
     }
 
     fn refresh_first_id(&mut self) {
-        self.counters.first_id = self.first().map_or(StreamId::MIN, |entry| entry.id());
+        self.counters.first_id = self.blocks.front().map_or(StreamId::MIN, Block::head_id);
         assert_eq!(self.counters.length == 0, self.blocks.is_empty(), "no block is without entries");
     }
 
-    fn find(&self, id: StreamId) -> Option<(usize, Position)> {
-        let index = self.block_of(id);
-        let block = self.blocks.get(index)?;
+    fn find(&self, id: StreamId) -> Option<(At, Position)> {
+        let at = self.blocks.find(id);
+        // What a block cannot hold is not looked for in it: it need not be in memory.
+        let block = self.blocks.get(at).filter(|block| (block.head_id()..=block.last_id()).contains(&id))?;
         let position = block.seek(id);
-        (block.id_at(position) == Some(id)).then_some((index, position))
+        (block.id_at(position) == Some(id)).then_some((at, position))
     }
 
     /// Where the first entry with an id of at least `id` is; maybe the end of the block before it.
-    fn seek(&self, id: StreamId) -> (usize, Position) {
-        let index = self.block_of(id);
-        (index, self.blocks.get(index).map_or(Position::START, |block| block.seek(id)))
+    fn seek(&self, id: StreamId) -> (At, Position) {
+        let at = self.blocks.find(id);
+        (at, self.blocks.get(at).map_or(Position::START, |block| block.seek(id)))
     }
 
     /// Where a place is now.
-    fn at(&self, place: Place) -> Option<(usize, Position)> {
-        let serial = |block: &Block| block.serial();
-        // Serials are mostly without gaps.
-        let guess = place.block_serial.checked_sub(serial(self.blocks.front()?))? as usize;
-        let index = match self.blocks.get(guess) {
-            Some(block) if serial(block) == place.block_serial => guess,
-            _ => self.blocks.binary_search_by_key(&place.block_serial, serial).ok()?,
-        };
-        Some((index, self.blocks.get(index)?.skip_deleted(place.position)))
+    fn at(&self, place: Place) -> Option<(At, Position)> {
+        let at = self.blocks.find_serial(place.block_serial)?;
+        Some((at, self.blocks.get(at)?.skip_deleted(place.position)))
     }
 
-    /// The last block whose first id is not greater than `id`, else the first one.
-    fn block_of(&self, id: StreamId) -> usize {
-        match self.blocks.back() {
-            // Readers that keep up read from the last block.
-            Some(tail) if tail.first_id() <= id => self.blocks.len() - 1,
-            _ => self.blocks.partition_point(|block| block.first_id() <= id).saturating_sub(1),
-        }
-    }
-
-    fn head_of(&self, index: usize) -> Position {
-        self.blocks.get(index).map_or(Position::START, Block::head)
+    fn head_of(&self, at: At) -> Position {
+        self.blocks.get(at).map_or(Position::START, Block::head)
     }
 }
 
@@ -419,7 +419,7 @@ impl Entries {
 #[derive(Debug, Clone)]
 pub struct Range<'a> {
     entries: &'a Entries,
-    block: usize,
+    block: At,
     position: Position,
     end: StreamId,
 }
@@ -448,8 +448,13 @@ impl<'a> Iterator for Range<'a> {
                 self.position = next;
                 return (entry.id() <= self.end).then_some(entry);
             }
-            self.block += 1;
-            self.position = self.entries.head_of(self.block);
+            self.block = self.entries.blocks.next(self.block);
+            // A block behind the end need not be in memory.
+            let next = self.entries.blocks.get(self.block)?;
+            self.position = next.head();
+            if next.first_id() > self.end {
+                return None;
+            }
         }
     }
 }
@@ -458,21 +463,23 @@ impl<'a> Iterator for Range<'a> {
 #[derive(Debug, Clone)]
 pub struct RangeReverse<'a> {
     entries: &'a Entries,
-    /// Blocks before the one that `positions` is of, and this one.
-    blocks_left: usize,
+    /// The block that `positions` is of.
+    block: Option<At>,
     /// The entries of the current block that are still to come: blocks can only be walked forward.
     positions: Vec<Position>,
     start: StreamId,
 }
 
 impl<'a> RangeReverse<'a> {
-    fn block(&self) -> &'a Block {
-        &self.entries.blocks[self.blocks_left - 1]
+    fn block(&self) -> Option<&'a Block> {
+        self.entries.blocks.get(self.block?)
     }
 
     fn load_block(&mut self) {
-        if self.blocks_left > 0 {
-            self.block().index(&mut self.positions);
+        // A block before the start need not be in memory.
+        match self.block().filter(|block| block.last_id() >= self.start) {
+            Some(block) => block.index(&mut self.positions),
+            None => self.block = None,
         }
     }
 }
@@ -481,12 +488,12 @@ impl<'a> Iterator for RangeReverse<'a> {
     type Item = Entry<'a>;
 
     fn next(&mut self) -> Option<Entry<'a>> {
-        while self.blocks_left > 0 {
+        while let Some(block) = self.block() {
             if let Some(position) = self.positions.pop() {
-                let (entry, _) = self.block().entry_at(position)?;
+                let (entry, _) = block.entry_at(position)?;
                 return (entry.id() >= self.start).then_some(entry);
             }
-            self.blocks_left -= 1;
+            self.block = self.entries.blocks.previous(self.block?);
             self.load_block();
         }
         None

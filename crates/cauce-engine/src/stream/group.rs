@@ -255,6 +255,17 @@ impl Group {
         ids
     }
 
+    /// The pending entries that [`Group::claimable`] looks at first, whether they are in the stream still or not.
+    pub(crate) fn claim_candidates(&mut self, min_idle_ms: u64, now_ms: u64, limit: usize) -> Vec<StreamId> {
+        let mut ids: Vec<StreamId> = self.released.iter().take(limit).collect();
+        if let Some(latest) = now_ms.checked_sub(min_idle_ms) {
+            let by_time = Self::by_time(&mut self.by_time, &self.pending);
+            let ripe = by_time.range(..=(latest, StreamId::MAX));
+            ids.extend(ripe.map(|&(_, id)| id).take(limit - ids.len()));
+        }
+        ids
+    }
+
     /// When the next pending entry will not have been delivered for `min_idle_ms`, in Unix milliseconds.
     pub fn next_claimable_ms(&mut self, min_idle_ms: u64, now_ms: u64) -> Option<u64> {
         let by_time = Self::by_time(&mut self.by_time, &self.pending);

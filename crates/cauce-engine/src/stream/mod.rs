@@ -4,7 +4,9 @@
 //! which is also what replaying a log calls, so that the effects of a command, applied again in order, give the
 //! same state.
 
+mod absent;
 mod block;
+mod blocks;
 mod entries;
 mod entry;
 mod group;
@@ -15,8 +17,10 @@ mod released;
 mod replay;
 mod restore;
 mod state;
+mod stored;
 mod varint;
 
+pub(crate) use absent::Needs;
 pub use block::{BlockLimits, FieldPairs};
 pub use entries::{Counters, Entries, Place, Range, RangeReverse, Trim};
 pub use entry::{Entry, EntryFields};
@@ -25,3 +29,5 @@ pub use id::{IdBuffer, IntervalIdError, InvalidStreamId, NewId, NewIdError, Stre
 pub use id_map::IdMap;
 pub use idempotency::{Idempotency, IdempotencyLimits, Mark};
 pub use state::Stream;
+pub(crate) use stored::Sealed;
+pub use stored::{BlockFile, BlockFiles, BlockPlace, BlockSpot};

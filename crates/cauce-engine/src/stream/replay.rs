@@ -1,7 +1,8 @@
 //! Effects back into a stream, and a stream into canonical bytes.
 
 use super::{
-    BlockLimits, ConsumerIndex, Entries, Group, Idempotency, IdempotencyLimits, Mark, Stream, StreamId, Trim,
+    BlockLimits, ConsumerIndex, Entries, Group, Idempotency, IdempotencyLimits, Mark, Needs, Stream,
+    StreamId, Trim,
 };
 use crate::records::{ReplayError, StreamEffect, Writer};
 
@@ -13,12 +14,39 @@ const NOT_PENDING: ReplayError = ReplayError::Contradiction("the entry is not pe
 const WRONG_ID: ReplayError = ReplayError::Contradiction("the id is out of order");
 
 impl Stream {
-    /// Changes the stream as the command that recorded the effect did.
+    /// Changes the stream as the command that recorded the effect did. Says how many bytes of blocks had to be read
+    /// from disk for that.
     pub(crate) fn replay(
         &mut self,
         effect: &StreamEffect<'_>,
         limits: BlockLimits,
-    ) -> Result<(), ReplayError> {
+    ) -> Result<u64, ReplayError> {
+        let loaded = self.load_for(effect)?;
+        self.apply(effect, limits)?;
+        Ok(loaded)
+    }
+
+    /// Reads what an effect needs and is on disk only.
+    fn load_for(&mut self, effect: &StreamEffect<'_>) -> Result<u64, ReplayError> {
+        let needs = match effect {
+            StreamEffect::Delete { ids } | StreamEffect::TrimIds { ids } => Needs::Ids(ids),
+            StreamEffect::Trim { length } => {
+                Needs::Trim { trim: Trim::MaxLen(*length), added: 0, ids: false, limit: 0 }
+            }
+            StreamEffect::Deliver { group, count, last_id, .. }
+            | StreamEffect::DeliverNoAck { group, count, last_id, .. } => {
+                let group = self.group(group).ok_or(NO_GROUP)?;
+                let start = group.last_delivered_id().next().ok_or(WRONG_ID)?;
+                Needs::Forward { start, end: *last_id, count: *count, bytes: u64::MAX }
+            }
+            StreamEffect::SetId { .. } => Needs::LAST,
+            _ => return Ok(0),
+        };
+        let unreadable = |(place, error)| ReplayError::Unreadable(format!("{place}: {error}"));
+        self.entries_mut().load(&needs).map_err(unreadable)
+    }
+
+    fn apply(&mut self, effect: &StreamEffect<'_>, limits: BlockLimits) -> Result<(), ReplayError> {
         match effect {
             StreamEffect::Create => Ok(()),
             StreamEffect::Append { id, fields } => {

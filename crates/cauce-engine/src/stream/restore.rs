@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Group, Idempotency, Stream};
+use super::{BlockFiles, Group, Idempotency, Stream};
 use crate::records::{Claim, Effect, Release, ReplayError, StreamEffect, StreamPart};
 
 /// Pending entries per record: some kilobytes.
@@ -16,8 +16,8 @@ impl Stream {
         emit: &mut impl FnMut(&Effect<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         emit(&Effect::Stream(StreamEffect::Create))?;
-        for block in self.entries().block_parts() {
-            emit(&Effect::StreamPart(StreamPart::Block(block)))?;
+        for blocks in self.entries().block_parts() {
+            emit(&Effect::StreamPart(StreamPart::Blocks(blocks)))?;
         }
         let counters = self.entries().counters();
         let (last_id, max_deleted_id) = (counters.last_id, counters.max_deleted_id);
@@ -33,9 +33,15 @@ impl Stream {
     }
 
     /// Adds a part that a snapshot holds.
-    pub(crate) fn restore(&mut self, part: &StreamPart<'_>) -> Result<(), ReplayError> {
+    pub(crate) fn restore(
+        &mut self,
+        part: &StreamPart<'_>,
+        files: Option<&dyn BlockFiles>,
+    ) -> Result<(), ReplayError> {
         match part {
-            StreamPart::Block(block) => self.entries_mut().restore_block(block),
+            StreamPart::Blocks(blocks) => {
+                blocks.iter().try_for_each(|block| self.entries_mut().restore_block(block, files))
+            }
             StreamPart::Counters { last_id, max_deleted_id, entries_added } => {
                 self.entries_mut().restore_counters(*last_id, *max_deleted_id, *entries_added)
             }

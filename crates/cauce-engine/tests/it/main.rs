@@ -12,6 +12,7 @@
 //! - `sets`: sets, alone and combined
 //! - `sorted_sets`: sorted sets and waiting for them
 //! - `streams`: streams, consumer groups, blocking reads
+//! - `streams_on_disk`: blocks that are on disk only
 //! - `streams_replay`: the same for random commands on streams
 //! - `table`: every row of the command table
 //! - `transactions`: MULTI, EXEC, WATCH
@@ -29,6 +30,7 @@ mod sets;
 mod sorted_sets;
 mod streams;
 mod streams8;
+mod streams_on_disk;
 mod streams_replay;
 mod support;
 mod table;

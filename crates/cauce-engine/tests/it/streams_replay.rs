@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::support::World;
 
 /// Commands on few keys, groups, consumers and ids, so that they meet.
-fn command() -> impl Strategy<Value = String> {
+pub(crate) fn command() -> impl Strategy<Value = String> {
     let key = prop_oneof![3 => Just("s"), 1 => Just("t")];
     let group = prop_oneof![3 => Just("g"), 1 => Just("h")];
     let consumer = prop_oneof![Just("c"), Just("d")];

@@ -16,7 +16,7 @@ pub(crate) struct World {
     settings: Settings,
     commands: usize,
     /// Taken now and then, and kept while the state changes.
-    snapshots: Vec<Snapshot>,
+    pub(crate) snapshots: Vec<Snapshot>,
 }
 
 /// A snapshot is taken before every so manieth command.
@@ -64,6 +64,14 @@ impl World {
         }
         self.commands += 1;
         let outcome = self.engine.apply(self.now, SessionId::new(session), args, &mut self.out);
+        self.records.extend(self.out.records.iter().map(<[u8]>::to_vec));
+        (outcome, text(&self.out.replies))
+    }
+
+    /// Runs a command again that needed blocks, or answers it with an error.
+    pub(crate) fn resume(&mut self, session: u64, unreadable: Option<&str>) -> (Outcome, String) {
+        self.out.clear();
+        let outcome = self.engine.resume(self.now, SessionId::new(session), unreadable, &mut self.out);
         self.records.extend(self.out.records.iter().map(<[u8]>::to_vec));
         (outcome, text(&self.out.replies))
     }

@@ -50,6 +50,7 @@ struct Disk {
     lies: bool,
     capacity_bytes: u64,
     sync_delay: Duration,
+    read_delay: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +85,7 @@ impl FaultyStorage {
             lies: false,
             capacity_bytes: u64::MAX,
             sync_delay: Duration::ZERO,
+            read_delay: Duration::ZERO,
         };
         Self { disk: Arc::new(Mutex::new(disk)) }
     }
@@ -107,6 +109,16 @@ impl FaultyStorage {
     /// Makes every sync take at least this long.
     pub fn delay_syncs(&self, delay: Duration) {
         self.lock().sync_delay = delay;
+    }
+
+    /// Makes every read take at least this long.
+    pub fn delay_reads(&self, delay: Duration) {
+        self.lock().read_delay = delay;
+    }
+
+    /// Forgets the outages that are planned.
+    pub fn plan_nothing(&self) {
+        self.lock().plan.clear();
     }
 
     /// Confirms syncs from now on without doing them, as a dishonest disk does.
@@ -326,6 +338,10 @@ impl StorageFile for FaultyFile {
     }
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        let delay = self.lock().read_delay;
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
         let mut disk = self.lock();
         let (image, _) = disk.image(self.id);
         into.copy_from_slice(super::part(&image.live, at, into.len())?);

@@ -3,8 +3,10 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
-use cauce_broker::{BindError, Broker, Config, Listener, MemoryLog};
+use cauce_broker::{BindError, Broker, Config, FaultyStorage, Listener, MemoryLog};
 use tokio::runtime::{Builder, Runtime};
 
 /// Why no broker came up.
@@ -27,6 +29,8 @@ pub struct Embedded {
     address: SocketAddr,
     // Taken when dropped.
     runtime: Option<Runtime>,
+    /// What ends the thread that writes checkpoints, and the thread.
+    checkpoints: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
 impl Embedded {
@@ -43,7 +47,39 @@ impl Embedded {
         let address = listener.address().expect("a TCP listener has an address");
         let serving = broker.clone();
         runtime.spawn(async move { serving.serve(listener).await });
-        Ok(Embedded { broker, log, address, runtime: Some(runtime) })
+        Ok(Embedded { broker, log, address, runtime: Some(runtime), checkpoints: None })
+    }
+
+    /// Starts one on a disk in memory that keeps as little of streams in memory as it can: full blocks go to disk all the
+    /// time, and are read back for every command that needs them. It is ready when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbeddedError`].
+    ///
+    /// # Panics
+    ///
+    /// If a new log cannot be opened.
+    pub fn start_on_disk(mut config: Config) -> Result<Embedded, EmbeddedError> {
+        config.settings.stream_memory = 1;
+        config.segment_bytes = 64 * 1024;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let storage = Arc::new(FaultyStorage::new(0));
+        let (broker, _) = Broker::open_storage(storage, config).expect("a new log can be opened");
+        let listener = runtime.block_on(Listener::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false))?;
+        let address = listener.address().expect("a TCP listener has an address");
+        let serving = broker.clone();
+        runtime.spawn(async move { serving.serve(listener).await });
+        let writing = broker.clone();
+        let ended = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&ended);
+        let checkpoints = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                writing.checkpoint().expect("the disk works");
+            }
+        });
+        let checkpoints = Some((ended, checkpoints));
+        Ok(Embedded { broker, log: Arc::new(MemoryLog::new()), address, runtime: Some(runtime), checkpoints })
     }
 
     /// The broker itself.
@@ -64,6 +100,11 @@ impl Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
+        if let Some((ended, thread)) = self.checkpoints.take() {
+            ended.store(true, Ordering::Relaxed);
+            // If it has panicked, it has said so.
+            let _ended = thread.join();
+        }
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

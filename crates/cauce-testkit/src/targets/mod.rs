@@ -74,6 +74,21 @@ impl Target {
         })
     }
 
+    /// The same on a disk, with next to none of its streams in memory: see [`Embedded::start_on_disk`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Target::embedded`].
+    pub fn embedded_on_disk(config: Config) -> Result<Target, EmbeddedError> {
+        let broker = Embedded::start_on_disk(config)?;
+        Ok(Target {
+            name: "embedded broker on disk",
+            address: Address::Tcp(broker.address()),
+            features: Features::of_cauce(),
+            _running: Running::Embedded { _broker: broker },
+        })
+    }
+
     /// A server that somebody else started and will stop.
     pub fn elsewhere(name: &'static str, address: Address, features: Features) -> Target {
         Target { name, address, features, _running: Running::Elsewhere }

@@ -13,7 +13,7 @@ use crate::config::{Bounded, IDMP_DURATION_S, IDMP_MAXSIZE};
 use crate::errors::{self, Error, stream as texts};
 use crate::keyspace::Slot;
 use crate::records::{Effect, StreamEffect};
-use crate::stream::{Idempotency, IdempotencyLimits, Mark, StreamId};
+use crate::stream::{Idempotency, IdempotencyLimits, Mark, Needs, StreamId};
 
 pub(super) const XCFGSET: CommandSpec = CommandSpec {
     name: "xcfgset",
@@ -145,6 +145,8 @@ fn xidmprecord(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     }
     let id = strict_id(arg(args, 4))?;
     let slot = call.find_stream(key)?.ok_or(errors::NO_SUCH_KEY)?;
+    call.want(slot, &Needs::Ids(&[id]));
+    call.bring()?;
     if !call.stream(slot).entries().contains(id) {
         return Err(texts::RECORD_NO_ENTRY);
     }

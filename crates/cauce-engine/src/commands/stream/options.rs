@@ -3,7 +3,7 @@
 use crate::commands::{arg, from, integer, is};
 use crate::config::Settings;
 use crate::errors::{self, Error, stream as texts};
-use crate::stream::{Entries, IntervalIdError, Stream, StreamId, Trim};
+use crate::stream::{Entries, IntervalIdError, Needs, Stream, StreamId, Trim};
 
 /// A strict id: no `-`, `+` or `(`; `ms` alone means `ms-0`.
 pub(super) fn strict_id(text: &[u8]) -> Result<StreamId, Error> {
@@ -241,6 +241,13 @@ impl<'a> AddOrTrim<'a> {
 impl TrimRequest {
     pub(super) fn references(self) -> References {
         self.references
+    }
+
+    /// What is read when it trims, once `added` more entries are there; `None` if whole blocks go unread.
+    pub(super) fn needs(self, added: u64) -> Option<Needs<'static>> {
+        let ids = self.references != References::Keep;
+        let reads = ids || !self.approximate;
+        reads.then_some(Needs::Trim { trim: self.to, added, ids, limit: self.limit })
     }
 
     /// Trims whatever groups need, and says how many entries left.

@@ -49,6 +49,10 @@ fn xadd(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         call.reply.null();
         return Ok(Flow::Done);
     }
+    if let (Some(slot), Some(needs)) = (found, options.trim.and_then(|trim| trim.needs(1))) {
+        call.want(slot, &needs);
+        call.bring()?;
+    }
     let last_id = found.map_or(StreamId::MIN, |slot| call.stream(slot).entries().counters().last_id);
     let mark = options.once.map(|once| idmp::mark_of(once, pairs));
     if let (Some((producer, iid)), Some(slot)) = (&mark, found)

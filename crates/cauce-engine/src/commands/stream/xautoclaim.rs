@@ -10,7 +10,7 @@ use crate::commands::{arg, from, is};
 use crate::errors::{self, Error, stream as texts};
 use crate::keyspace::Slot;
 use crate::records::Claim;
-use crate::stream::StreamId;
+use crate::stream::{Needs, StreamId};
 
 pub(super) const XAUTOCLAIM: CommandSpec = CommandSpec {
     name: "xautoclaim",
@@ -54,6 +54,9 @@ fn xautoclaim(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let (key, group, consumer) = (arg(args, 1), arg(args, 2), arg(args, 3));
     let terms = Terms::parse(args)?;
     let slot = find_group(call, key, group)?;
+    let candidates = candidates(call, slot, group, &terms);
+    call.want(slot, &Needs::Ids(&candidates));
+    call.bring()?;
     see_consumer(call, slot, key, group, consumer);
     let scan = scan(call, slot, (group, consumer), &terms);
     record_claims(call, slot, (group, consumer), &scan.claims, scan.dropped.clone());
@@ -91,6 +94,23 @@ impl Terms {
         }
         Ok(terms)
     }
+}
+
+/// The pending entries that a scan looks at.
+fn candidates(call: &Call<'_>, slot: Slot, name: &[u8], terms: &Terms) -> Vec<StreamId> {
+    let stream = call.stream(slot);
+    let Some(group) = stream.group(name).filter(|_| stream.entries().may_be_absent()) else {
+        return Vec::new();
+    };
+    let (now_ms, mut idle) = (call.now.millis(), 0);
+    let pending = group.pending().range(terms.start, StreamId::MAX);
+    let looked_at =
+        pending.take(terms.count.saturating_mul(ATTEMPTS_PER_ENTRY)).take_while(|(_, pending)| {
+            let more = idle < terms.count;
+            idle += usize::from(pending.is_idle(terms.min_idle_ms, now_ms));
+            more
+        });
+    looked_at.map(|(id, _)| id).collect()
 }
 
 /// Claims what is idle long enough, from the start on. Entries that are gone count as claimed ones do.

@@ -10,7 +10,7 @@ use crate::commands::{arg, from, is};
 use crate::errors::{Error, stream as texts};
 use crate::keyspace::Slot;
 use crate::records::{Claim, Effect, StreamEffect};
-use crate::stream::{DELIVERY_COUNT_MAX, StreamId};
+use crate::stream::{DELIVERY_COUNT_MAX, Needs, StreamId};
 
 pub(super) const XCLAIM: CommandSpec = CommandSpec {
     name: "xclaim",
@@ -44,6 +44,8 @@ fn xclaim(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     // Whatever is no id begins the options.
     let ids: Vec<StreamId> = from(args, 5).iter().map_while(|text| StreamId::parse(text, 0).ok()).collect();
     let terms = Terms::parse(from(args, 5 + ids.len()), min_idle, call.now.millis())?;
+    call.want(slot, &Needs::Ids(&ids));
+    call.bring()?;
     skip_to(call, slot, group, terms.last_id);
     see_consumer(call, slot, key, group, consumer);
     claim(call, slot, (group, consumer), &ids, &terms);

@@ -7,6 +7,7 @@ use crate::commands::{arg, from};
 use crate::errors::Error;
 use crate::notify::NotifyClasses;
 use crate::records::{Effect, StreamEffect};
+use crate::stream::Needs;
 
 pub(super) const XDEL: CommandSpec = CommandSpec {
     name: "xdel",
@@ -28,6 +29,8 @@ fn xdel(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         return Ok(Flow::Done);
     };
     let mut ids = strict_ids(from(args, 2))?;
+    call.want(slot, &Needs::Ids(&ids));
+    call.bring()?;
     let entries = call.stream_mut(slot).0.entries_mut();
     ids.retain(|&id| entries.delete(id));
     call.reply.count(ids.len());

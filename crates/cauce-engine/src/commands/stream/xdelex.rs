@@ -10,7 +10,7 @@ use crate::errors::Error;
 use crate::keyspace::Slot;
 use crate::notify::NotifyClasses;
 use crate::records::{Effect, StreamEffect};
-use crate::stream::StreamId;
+use crate::stream::{Needs, StreamId};
 
 pub(super) const XDELEX: CommandSpec = CommandSpec {
     name: "xdelex",
@@ -45,6 +45,8 @@ fn xdelex(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let key = arg(args, 1);
     let block = IdBlock::parse(from(args, 2))?;
     let Some(slot) = call.find_stream(key)? else { return Ok(none_found(call, &block)) };
+    call.want(slot, &Needs::Ids(&block.ids));
+    call.bring()?;
     let (stream, _) = call.stream_mut(slot);
     let delivered = stream.delivered_to_all();
     let respect = block.references == References::Respect;
@@ -73,6 +75,8 @@ fn xackdel(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let block = IdBlock::parse(from(args, 3))?;
     let slot = call.find_stream(key)?.filter(|&slot| call.stream(slot).group(name).is_some());
     let Some(slot) = slot else { return Ok(none_found(call, &block)) };
+    call.want(slot, &Needs::Ids(&block.ids));
+    call.bring()?;
     let (stream, _) = call.stream_mut(slot);
     let delivered = stream.delivered_to_all();
     let respect = block.references == References::Respect;

@@ -9,7 +9,7 @@ use crate::commands::{arg, from, integer, is};
 use crate::errors::{self, Error, stream as texts};
 use crate::faults::Faults;
 use crate::keyspace::Slot;
-use crate::stream::{Consumer, Counters, Group, Idempotency, Pending, Stream, StreamId};
+use crate::stream::{Consumer, Counters, Group, Idempotency, Needs, Pending, Stream, StreamId};
 
 pub(super) const XINFO: CommandSpec = CommandSpec {
     name: "xinfo",
@@ -89,6 +89,14 @@ fn stream(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         _ => return Err(wrong_options()),
     };
     let (now_ms, faults) = (call.now.millis(), Faults::of(&call.core.settings));
+    match full_count {
+        Some(count) => call.want(slot, &Needs::first(count as u64)),
+        None => {
+            call.want(slot, &Needs::first(1));
+            call.want(slot, &Needs::LAST);
+        }
+    }
+    call.bring()?;
     let (stream, reply) = call.stream_mut(slot);
     // Clients of 7.2 know ten pairs, so the six of 8.6 are shown only to who uses IDMP.
     let marks = if stream.idempotency().is_some() { 6 } else { 0 };

@@ -7,7 +7,7 @@ use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::{arg, from, is};
 use crate::errors::{Error, stream as texts};
 use crate::records::{Effect, Release, StreamEffect};
-use crate::stream::{DELIVERY_COUNT_MAX, StreamId};
+use crate::stream::{DELIVERY_COUNT_MAX, Needs, StreamId};
 
 pub(super) const XNACK: CommandSpec = CommandSpec {
     name: "xnack",
@@ -44,6 +44,10 @@ fn xnack(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let (key, name) = (arg(args, 1), arg(args, 2));
     let terms = Terms::parse(from(args, 3))?;
     let slot = find_group(call, key, name)?;
+    if terms.force {
+        call.want(slot, &Needs::Ids(&terms.ids));
+        call.bring()?;
+    }
     let (stream, _) = call.stream_mut(slot);
     let Some((group, entries)) = stream.group_mut(name) else {
         return Err(texts::no_key_or_group(key, name));

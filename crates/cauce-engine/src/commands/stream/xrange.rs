@@ -6,6 +6,7 @@ use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::{arg, from, integer, is};
 use crate::errors::{self, Error};
+use crate::stream::Needs;
 
 pub(super) const XLEN: CommandSpec = CommandSpec {
     name: "xlen",
@@ -73,6 +74,16 @@ fn range(call: &mut Call<'_>, args: &[&[u8]], direction: Direction) -> Result<Fl
         call.reply.null_array();
         return Ok(Flow::Done);
     };
+    call.want(
+        slot,
+        &match direction {
+            Direction::Forward => Needs::Forward { start, end, count, bytes: u64::MAX },
+            Direction::Reverse => Needs::Backward { start, end, count },
+        },
+    );
+    // Entries are counted from the start.
+    call.want(slot, &Needs::Ids(&[start]));
+    call.bring()?;
     let (stream, reply) = call.stream_mut(slot);
     let entries = stream.entries();
     let len = if start <= end { entries.count_range(start, end, count) as usize } else { 0 };

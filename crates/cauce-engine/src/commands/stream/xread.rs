@@ -13,7 +13,7 @@ use crate::command::{CommandSpec, Flags, Keys};
 use crate::commands::{from, integer, is};
 use crate::errors::{self, Error, stream as texts};
 use crate::keyspace::Slot;
-use crate::stream::{Entries, Place, StreamId};
+use crate::stream::{Entries, Needs, Place, StreamId};
 use crate::time::Timestamp;
 
 pub(super) const XREAD: CommandSpec = CommandSpec {
@@ -141,6 +141,15 @@ impl<'s, 'a> ReadOptions<'s, 'a> {
         Budget { entries: self.max_count, bytes: self.max_size, used_bytes: 0, used: false }
     }
 
+    /// What is read of a stream's entries behind `after`, if the stream is named so many times.
+    pub(super) fn needs(&self, after: StreamId, times: u64) -> Option<Needs<'static>> {
+        // The first entry that finds no room is looked at too.
+        let count = self.count.min(self.max_count.map_or(u64::MAX, |max| max.saturating_add(1)));
+        let count = count.saturating_mul(times);
+        let bytes = self.max_size.unwrap_or(u64::MAX);
+        Some(Needs::Forward { start: after.next()?, end: StreamId::MAX, count, bytes })
+    }
+
     fn split_streams(&mut self, streams: &'s [&'a [u8]], command: ReadCommand) -> Result<(), Error> {
         if !streams.len().is_multiple_of(2) {
             return Err(match command {
@@ -229,6 +238,7 @@ struct Found<'a> {
 
 fn xread(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let options = ReadOptions::parse(args, ReadCommand::Xread, call.now)?;
+    want_streams(call, &options)?;
     let mut after = Vec::with_capacity(options.keys.len());
     let mut all_found = Vec::new();
     let mut budget = options.budget();
@@ -267,6 +277,19 @@ fn xread(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         range.take(found.len).for_each(|entry| reply::entry(reply, &entry));
     }
     Ok(Flow::Done)
+}
+
+/// Brings in what is read; wrong ids and keys are left for later.
+fn want_streams(call: &mut Call<'_>, options: &ReadOptions<'_, '_>) -> Result<(), Error> {
+    for (&key, &text) in options.keys.iter().zip(options.ids) {
+        let Ok(Some(slot)) = call.find_stream(key) else { continue };
+        if text == b"+" {
+            call.want(slot, &Needs::LAST);
+        } else if let Some(needs) = strict_id(text).ok().and_then(|id| options.needs(id, 1)) {
+            call.want(slot, &needs);
+        }
+    }
+    call.bring()
 }
 
 /// The arguments with the ids at their end written out, so that `$` means the same when it is run again.

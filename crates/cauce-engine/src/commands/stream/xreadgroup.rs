@@ -11,7 +11,7 @@ use crate::errors::{Error, stream as texts};
 use crate::keyspace::Slot;
 use crate::notify::NotifyClasses;
 use crate::records::{Claim, Effect, StreamEffect};
-use crate::stream::{Entry, Group, StreamId};
+use crate::stream::{Entry, Group, Needs, StreamId};
 use crate::time::Timestamp;
 
 pub(super) const XREADGROUP: CommandSpec = CommandSpec {
@@ -72,6 +72,7 @@ fn xreadgroup(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let (group, consumer) = options.group.ok_or(texts::MISSING_GROUP)?;
     let reader = Reader { group, consumer, noack: options.noack, claim_idle_ms: options.claim_idle_ms };
     let mut targets = find_targets(call, &options, group)?;
+    want_targets(call, &targets, reader, &options)?;
     for target in &targets {
         see_consumer(call, target.slot, target.key, group, consumer);
     }
@@ -126,6 +127,36 @@ fn find_targets<'a>(
         targets.push(Target { key, slot, wanted, pending: Vec::new(), len: 0, cut_off: false });
     }
     Ok(targets)
+}
+
+/// Brings in what will be read.
+fn want_targets(
+    call: &mut Call<'_>,
+    targets: &[Target<'_>],
+    reader: Reader<'_>,
+    options: &ReadOptions<'_, '_>,
+) -> Result<(), Error> {
+    let now_ms = call.now.millis();
+    let count = usize::try_from(options.count).unwrap_or(usize::MAX);
+    for target in targets {
+        if !call.stream(target.slot).entries().may_be_absent() {
+            continue;
+        }
+        let Some((group, _)) = call.stream_mut(target.slot).0.group_mut(reader.group) else { continue };
+        let cursor = group.last_delivered_id();
+        let pending = match (target.wanted, reader.claim_idle_ms) {
+            (Wanted::History(after), _) => history(group, reader.consumer, after, count),
+            (Wanted::New, Some(idle_ms)) => group.claim_candidates(idle_ms, now_ms, count),
+            (Wanted::New, None) => Vec::new(),
+        };
+        call.want(target.slot, &Needs::Ids(&pending));
+        // A stream that is named more than once goes on where it ended.
+        let times = targets.iter().filter(|other| other.slot == target.slot).count() as u64;
+        if let (Wanted::New, Some(needs)) = (target.wanted, options.needs(cursor, times)) {
+            call.want(target.slot, &needs);
+        }
+    }
+    call.bring()
 }
 
 /// Makes the consumer if there is none, and notes that it was here.

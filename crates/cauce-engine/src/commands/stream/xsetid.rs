@@ -7,7 +7,7 @@ use crate::commands::{arg, from, integer, is};
 use crate::errors::{self, Error, stream as texts};
 use crate::notify::NotifyClasses;
 use crate::records::{Effect, StreamEffect};
-use crate::stream::{Entries, StreamId};
+use crate::stream::{Entries, Needs, StreamId};
 
 pub(super) const XSETID: CommandSpec = CommandSpec {
     name: "xsetid",
@@ -32,6 +32,8 @@ fn xsetid(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let key = arg(args, 1);
     let state = NewState::parse(args)?;
     let slot = call.find_stream(key)?.ok_or(errors::NO_SUCH_KEY)?;
+    call.want(slot, &Needs::LAST);
+    call.bring()?;
     let entries = call.stream_mut(slot).0.entries_mut();
     state.check(entries)?;
     let NewState { last_id, entries_added, max_deleted_id } = state;

@@ -26,7 +26,12 @@ pub(super) const XTRIM: CommandSpec = CommandSpec {
 fn xtrim(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let options = AddOrTrim::parse(args, OptionsOf::Xtrim, &call.core.settings)?;
     let key = arg(args, 1);
-    let trimmed = match (call.find_stream(key)?, options.trim) {
+    let found = call.find_stream(key)?;
+    if let (Some(slot), Some(needs)) = (found, options.trim.and_then(|trim| trim.needs(0))) {
+        call.want(slot, &needs);
+        call.bring()?;
+    }
+    let trimmed = match (found, options.trim) {
         (Some(slot), Some(request)) => trim(call, slot, key, request),
         _ => 0,
     };
