@@ -333,6 +333,11 @@ impl Shared {
         }
     }
 
+    /// The state as it is now, with what changed since this was last asked.
+    pub(crate) fn snapshot_for_checkpoint(&self) -> Snapshot {
+        self.lock().engine.snapshot_for_checkpoint()
+    }
+
     /// The state as it is now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.lock().engine.snapshot()

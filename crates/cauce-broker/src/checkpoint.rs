@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cauce_engine::BlockStore;
 use cauce_engine::stream::BlockPlace;
+use cauce_engine::{BlockStore, Snapshot};
 use cauce_log::{CheckpointWriter, DiskLog, Log, Storage, Threads};
 
 use crate::blocks::{Files, Usage};
@@ -18,6 +18,11 @@ use crate::broker::Shared;
 
 /// How often the log's size is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A checkpoint of changes is not worth the trouble where all is so small.
+const SMALL_BYTES: u64 = 256 * 1024;
+/// Parts of a checkpoint from which on it is written anew as a whole.
+const PARTS_MAX: usize = 1000;
 
 /// A checkpoint that could not be written. The one before is still in force, and the log is kept since then.
 #[derive(Debug, thiserror::Error)]
@@ -145,17 +150,21 @@ impl Core {
     fn write(&self, shared: &Shared) -> Result<u64, CheckpointError> {
         let mut last = lock(&self.last);
         let moved_bytes = self.move_blocks(shared, &last.usage)?;
-        let snapshot = shared.snapshot();
+        let snapshot = shared.snapshot_for_checkpoint();
         let position = snapshot.position().0;
-        let mut writer = match CheckpointWriter::begin(&*self.storage, position) {
+        let (mut writer, changes) = match self.begin(&snapshot) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(0),
-            writer => writer?,
+            begun => begun?,
         };
         let mut store = self.files.store()?;
         let block_bytes = snapshot.store_blocks(&mut store)?;
         // What is on disk may leave memory, whatever becomes of the checkpoint.
         shared.blocks_stored(block_bytes);
-        snapshot.write(|record| writer.record(record))?;
+        if changes {
+            snapshot.write_changes(|record| writer.record(record))?;
+        } else {
+            snapshot.write(|record| writer.record(record))?;
+        }
         let usage = self.files.usage(snapshot.block_places())?;
         drop((snapshot, store));
         // A checkpoint must not be ahead of the log: numbers would be missing in it after a power cut.
@@ -168,6 +177,21 @@ impl Core {
         self.files.remove_unused(&usage)?;
         *last = Last { bytes, usage };
         Ok(bytes + block_bytes + moved_bytes)
+    }
+
+    /// Begins a checkpoint: of what changed (true), if that is known since the one in force and that one is not made of too
+    /// many changes already.
+    fn begin(&self, snapshot: &Snapshot) -> io::Result<(CheckpointWriter<'_>, bool)> {
+        let position = snapshot.position().0;
+        if let Some(since) = snapshot.changes_since() {
+            let writer = CheckpointWriter::begin_behind(&*self.storage, position)?;
+            let kept = writer.kept();
+            let room = (kept.first_bytes / 2).max(SMALL_BYTES);
+            if kept.position == Some(since.0) && kept.later_bytes <= room && kept.parts < PARTS_MAX {
+                return Ok((writer, true));
+            }
+        }
+        Ok((CheckpointWriter::begin(&*self.storage, position)?, false))
     }
 
     /// Writes blocks anew that are in files which are mostly unused, so that these can be let go; says how many bytes that

@@ -266,6 +266,7 @@ impl<'a> Call<'a> {
         let database = self.core.databases.get_mut(self.db).expect("a session's database exists");
         database.changed_at = position;
         let entry = database.entry_mut(slot);
+        self.core.touched.note(self.db, entry, effect);
         entry.position = position;
         entry.encoding = entry.encoding.after(effect);
         self.effects.out.records.push(self.db, &entry.key, effect);

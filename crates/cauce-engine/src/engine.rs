@@ -6,6 +6,7 @@ mod forget;
 mod permissions;
 mod replay;
 mod snapshot;
+mod touched;
 mod wake;
 
 pub use blocks::AbsentBlock;
@@ -151,6 +152,13 @@ impl Engine {
         self.core.snapshot()
     }
 
+    /// The same for a checkpoint: it knows what changed since the one before ([`Snapshot::write_changes`]), and what changes
+    /// from now on is noted for the next one.
+    #[must_use]
+    pub fn snapshot_for_checkpoint(&mut self) -> Snapshot {
+        self.core.snapshot_for_checkpoint()
+    }
+
     /// Takes in one record of a [`Snapshot`], in their order, before any session is opened. When all are in,
     /// [`Engine::restored`] says where the log goes on.
     ///
@@ -163,6 +171,7 @@ impl Engine {
     /// Ends restoring: the records after `position` are to be replayed next.
     pub fn restored(&mut self, position: Position) {
         self.core.position = position;
+        self.core.touched = touched::Touched::since(position, self.core.databases.len());
     }
 
     /// The whole keyspace as canonical bytes: equal states give equal bytes, whatever way led to them.
@@ -256,6 +265,8 @@ pub(crate) struct Core {
     may_fetch: bool,
     pub(crate) block_memory: blocks::BlockMemory,
     block_files: blocks::Files,
+    /// What changed since the last checkpoint.
+    pub(crate) touched: touched::Touched,
 }
 
 impl Core {
@@ -287,6 +298,7 @@ impl Core {
             may_fetch: false,
             block_memory: blocks::BlockMemory::default(),
             block_files: blocks::Files::default(),
+            touched: touched::Touched::default(),
         }
     }
 

@@ -31,9 +31,24 @@ pub struct CheckpointWriter<'s> {
     position: u64,
     part: Vec<u8>,
     rows: Vec<Row>,
-    /// How many of the rows are of the checkpoint before.
+    /// The position of the checkpoint in force.
+    before: Option<u64>,
+    /// How many of the rows are of that one.
     kept: usize,
     bytes: u64,
+}
+
+/// What a checkpoint takes over from the one in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptParts {
+    /// Of which position that one is; `None` if there is none.
+    pub position: Option<u64>,
+    /// Bytes of the parts that were written at once, first.
+    pub first_bytes: u64,
+    /// Bytes of those that were added later.
+    pub later_bytes: u64,
+    /// How many parts there are.
+    pub parts: usize,
 }
 
 /// One part, as the list names it.
@@ -69,6 +84,23 @@ impl<'s> CheckpointWriter<'s> {
         Self::begin_with(storage, position, true)
     }
 
+    /// What is kept of the checkpoint in force.
+    #[must_use]
+    pub fn kept(&self) -> KeptParts {
+        let rows = self.rows.get(..self.kept).unwrap_or_default();
+        let first = rows.first().map(|row| row.origin);
+        let bytes = |of_first| {
+            let rows = rows.iter().filter(move |row| (Some(row.origin) == first) == of_first);
+            rows.map(|row| row.len).sum()
+        };
+        KeptParts {
+            position: self.before,
+            first_bytes: bytes(true),
+            later_bytes: bytes(false),
+            parts: rows.len(),
+        }
+    }
+
     fn begin_with(storage: &'s dyn Storage, position: u64, keep: bool) -> io::Result<Self> {
         let before = match read_list(storage) {
             Ok(list) => list.unwrap_or_default(),
@@ -79,9 +111,10 @@ impl<'s> CheckpointWriter<'s> {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         remove_strays(storage, &before.rows)?;
+        let position_before = before.position;
         let rows = if keep { before.rows } else { Vec::new() };
         let kept = rows.len();
-        Ok(Self { storage, position, part: Vec::new(), rows, kept, bytes: 0 })
+        Ok(Self { storage, position, part: Vec::new(), rows, before: position_before, kept, bytes: 0 })
     }
 
     /// Adds a record.

@@ -44,7 +44,7 @@ pub use batch::Batch;
 pub use blocks::{
     BlockExtent, BlockFileWriter, block_file_name, block_files, read_block, remove_block_files,
 };
-pub use checkpoint::{CheckpointWriter, checkpoint_files, read_checkpoint};
+pub use checkpoint::{CheckpointWriter, KeptParts, checkpoint_files, read_checkpoint};
 pub use disk::{DiskLog, Failure, Options, SyncPolicy, Threads};
 pub use memory::MemoryLog;
 pub use recovery::{Damage, OpenError, Recovery, TornTail};

@@ -67,6 +67,18 @@ impl Object {
     }
 }
 
+impl Object {
+    /// Takes an element out of a collection, if it is there.
+    pub(crate) fn forget_element(&mut self, name: &[u8]) {
+        let _was_there = match self {
+            Self::Hash(hash) => Arc::make_mut(hash).delete(name),
+            Self::Set(set) => Arc::make_mut(set).remove(name),
+            Self::SortedSet(set) => Arc::make_mut(set).remove(name),
+            Self::String(_) | Self::Stream(_) => false,
+        };
+    }
+}
+
 fn removed(all: bool) -> Result<(), ReplayError> {
     if all { Ok(()) } else { Err(NO_ELEMENT) }
 }

@@ -189,6 +189,7 @@ fn flush(call: &mut Call<'_>) {
     database.changed_at = position;
     database.removed_at = position;
     waiters.signal_all(db);
+    call.core.touched.note_key(db, b"", &Effect::Flush);
     call.effects.out.records.push(db, b"", &Effect::Flush);
 }
 

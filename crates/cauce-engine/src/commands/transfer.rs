@@ -122,6 +122,7 @@ fn swapdb(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         core.swap_databases(one, other).expect("both databases were just found");
         core.waiters.signal_all(one);
         core.waiters.signal_all(other);
+        call.core.touched.note_key(one, b"", &Effect::Swap { with: other });
         call.effects.out.records.push(one, b"", &Effect::Swap { with: other });
     }
     call.reply.ok();

@@ -23,6 +23,11 @@ impl Core {
         }
         let database = self.databases.get_mut(index).ok_or(ReplayError::Contradiction("no such database"))?;
         database.changed_at = position;
+        match database.slot(key) {
+            // With its position from before.
+            Some(slot) => self.touched.note(index, database.entry(slot), &effect),
+            None => self.touched.note_key(index, key, &effect),
+        }
         let files = self.block_files.0.as_deref().map(|files| -> &dyn BlockFiles { files });
         let loaded = database.replay(key, &effect, limits, files)?;
         match database.slot(key) {
@@ -116,6 +121,15 @@ impl Database {
             }
             Effect::Encode { .. } => {
                 self.slot(key).ok_or(ReplayError::Contradiction("no such key"))?;
+            }
+            Effect::Absent => {
+                if let Some(slot) = self.slot(key) {
+                    self.remove(slot);
+                }
+            }
+            Effect::AbsentElements { names } => {
+                let slot = self.slot(key).ok_or(ReplayError::Contradiction("no such key"))?;
+                names.iter().for_each(|name| self.entry_mut(slot).object.forget_element(name));
             }
             // They concern two databases: already done.
             Effect::CopyFrom { .. } | Effect::Swap { .. } => {}

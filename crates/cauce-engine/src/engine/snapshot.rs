@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Core;
+use super::touched::Touched;
 use crate::collections::{Member, Table};
 use crate::keyspace::{Entry, Object};
 use crate::outputs::Position;
@@ -19,6 +20,8 @@ const ELEMENTS_PER_RECORD: usize = 256;
 pub struct Snapshot {
     databases: Vec<Table<Entry>>,
     position: Position,
+    /// What changed since the checkpoint before, if that is known.
+    touched: Touched,
 }
 
 impl Snapshot {
@@ -42,6 +45,49 @@ impl Snapshot {
                     effect.encode(index, &entry.key, &mut Writer::new(&mut bytes));
                     sink(&bytes)
                 })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    /// The position that [`Snapshot::write_changes`] needs to begin at; `None` if it is not known what changed.
+    #[must_use]
+    pub fn changes_since(&self) -> Option<Position> {
+        self.touched.known_since()
+    }
+
+    /// Hands out records that make this state from that at the position of [`Snapshot::changes_since`], in order, for
+    /// [`super::Engine::restore`]. They hold the keys that changed: larger collections with no more than the elements
+    /// that did, streams without what is in files of blocks.
+    ///
+    /// # Errors
+    /// What `sink` returns; nothing is handed out after that.
+    ///
+    /// # Panics
+    /// If it is not known what changed.
+    pub fn write_changes<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let since = self.changes_since().expect("it is known what changed");
+        let mut bytes = Vec::new();
+        let mut emit = |index: usize, key: &[u8], effect: &Effect<'_>| {
+            bytes.clear();
+            effect.encode(index, key, &mut Writer::new(&mut bytes));
+            sink(&bytes)
+        };
+        for (index, keys) in self.databases.iter().enumerate() {
+            for key in self.touched.removed(index).filter(|key| keys.find(key).is_none()) {
+                emit(index, key, &Effect::Absent)?;
+            }
+            for entry in keys.iter().filter(|entry| entry.position > since) {
+                let mut emit = |effect: &Effect<'_>| emit(index, &entry.key, effect);
+                match self.touched.elements(index, &entry.key) {
+                    Some(names) => write_elements(entry, names, &mut emit)?,
+                    None => {
+                        emit(&Effect::Absent)?;
+                        write_entry(entry, &mut emit)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -103,7 +149,15 @@ impl Core {
     /// See [`super::Engine::snapshot`].
     pub(super) fn snapshot(&self) -> Snapshot {
         let databases = self.databases.iter().map(|database| database.keys().clone()).collect();
-        Snapshot { databases, position: self.position }
+        Snapshot { databases, position: self.position, touched: Touched::default() }
+    }
+
+    /// See [`super::Engine::snapshot_for_checkpoint`].
+    pub(super) fn snapshot_for_checkpoint(&mut self) -> Snapshot {
+        let mut snapshot = self.snapshot();
+        let next = Touched::since(self.position, self.databases.len());
+        snapshot.touched = std::mem::replace(&mut self.touched, next);
+        snapshot
     }
 
     /// See [`super::Engine::restore`].
@@ -113,6 +167,44 @@ impl Core {
         self.position = before;
         restored
     }
+}
+
+/// Hands out these elements of a collection as they are now.
+fn write_elements<'n, E>(
+    entry: &Entry,
+    names: impl Iterator<Item = &'n [u8]>,
+    emit: &mut impl FnMut(&Effect<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut pairs, mut members, mut scored, mut absent) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        match &entry.object {
+            Object::Hash(hash) => match hash.value(name) {
+                Some(value) => pairs.extend([name, value]),
+                None => absent.push(name),
+            },
+            Object::SortedSet(set) => match set.score(name) {
+                Some(score) => scored.push((score, name)),
+                None => absent.push(name),
+            },
+            Object::Set(set) if set.contains(name) => members.push(name),
+            _ => absent.push(name),
+        }
+    }
+    in_parts(pairs.into_iter(), 2 * ELEMENTS_PER_RECORD, |pairs| {
+        emit(&Effect::Collection(CollectionEffect::HashSet { pairs: Cow::Borrowed(pairs) }))
+    })?;
+    in_parts(members.into_iter(), ELEMENTS_PER_RECORD, |members| {
+        emit(&Effect::Collection(CollectionEffect::SetAdd { members: Cow::Borrowed(members) }))
+    })?;
+    in_parts(scored.into_iter(), ELEMENTS_PER_RECORD, |scored| {
+        emit(&Effect::Collection(CollectionEffect::SortedSetPut { scored: Cow::Borrowed(scored) }))
+    })?;
+    in_parts(absent.into_iter(), ELEMENTS_PER_RECORD, |names| {
+        emit(&Effect::AbsentElements { names: Cow::Borrowed(names) })
+    })?;
+    // It may have had an expiry.
+    emit(&Effect::Expire { at: None })?;
+    write_rest(entry, emit)
 }
 
 fn write_entry<E>(entry: &Entry, emit: &mut impl FnMut(&Effect<'_>) -> Result<(), E>) -> Result<(), E> {
@@ -139,6 +231,11 @@ fn write_entry<E>(entry: &Entry, emit: &mut impl FnMut(&Effect<'_>) -> Result<()
             })?;
         }
     }
+    write_rest(entry, emit)
+}
+
+/// Hands out what belongs to a key beside its value.
+fn write_rest<E>(entry: &Entry, emit: &mut impl FnMut(&Effect<'_>) -> Result<(), E>) -> Result<(), E> {
     emit(&Effect::Encode { encoding: entry.encoding })?;
     match entry.expires_at {
         Some(at) => emit(&Effect::Expire { at: Some(at) }),

@@ -43,6 +43,20 @@ const SORTED_SET_REMOVE: u8 = 69;
 pub(super) const LAST_KIND: u8 = SORTED_SET_REMOVE;
 
 impl<'a> CollectionEffect<'a> {
+    /// The elements that it concerns.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        let (texts, step): (&[&'a [u8]], usize) = match self {
+            Self::HashSet { pairs } => (pairs, 2),
+            Self::HashDelete { fields } => (fields, 1),
+            Self::SetAdd { members } | Self::SetRemove { members } | Self::SortedSetRemove { members } => {
+                (members, 1)
+            }
+            Self::SortedSetPut { .. } => (&[], 1),
+        };
+        let scored: &[(f64, &'a [u8])] = if let Self::SortedSetPut { scored } = self { scored } else { &[] };
+        texts.iter().step_by(step).copied().chain(scored.iter().map(|&(_, member)| member))
+    }
+
     pub(super) fn kind(&self) -> u8 {
         match self {
             Self::HashSet { .. } => HASH_SET,

@@ -1,5 +1,7 @@
 //! The kinds of effect and their bytes.
 
+use std::borrow::Cow;
+
 use super::{
     CollectionEffect, Reader, ReplayError, StreamEffect, StreamPart, Writer, collection, part, stream,
 };
@@ -27,6 +29,10 @@ pub(crate) enum Effect<'a> {
     Swap { with: usize },
     /// Every key of the database is gone. The key is empty.
     Flush,
+    /// In a checkpoint: there is no such key (any more), or it follows as it is now.
+    Absent,
+    /// In a checkpoint: the collection does not have these elements (any more).
+    AbsentElements { names: Cow<'a, [&'a [u8]]> },
     /// The stream at this key changed.
     Stream(StreamEffect<'a>),
     /// A snapshot of the stream at this key has this part.
@@ -53,6 +59,8 @@ const WRITE_STRING: u8 = 6;
 const ENCODE: u8 = 7;
 const COPY_FROM: u8 = 8;
 const SWAP: u8 = 9;
+const ABSENT: u8 = 10;
+const ABSENT_ELEMENTS: u8 = 11;
 
 impl<'a> Effect<'a> {
     /// Which of the clients blocked on the key have to look again. Who waits for a sorted set is told by
@@ -69,6 +77,8 @@ impl<'a> Effect<'a> {
             | Self::Expire { .. }
             | Self::Stream(_)
             | Self::StreamPart(_)
+            | Self::Absent
+            | Self::AbsentElements { .. }
             | Self::Collection(_) => Wakes::Nobody,
         }
     }
@@ -90,7 +100,7 @@ impl<'a> Effect<'a> {
             | Self::Swap { .. }
             | Self::Flush
             | Self::Collection(_) => true,
-            Self::Encode { .. } | Self::StreamPart(_) => false,
+            Self::Encode { .. } | Self::StreamPart(_) | Self::Absent | Self::AbsentElements { .. } => false,
             Self::Stream(effect) => effect.breaks_watch(),
         }
     }
@@ -135,6 +145,12 @@ impl<'a> Effect<'a> {
                 out.count(*with);
             }
             Self::Flush => begin(FLUSH),
+            Self::Absent => begin(ABSENT),
+            Self::AbsentElements { names } => {
+                begin(ABSENT_ELEMENTS);
+                out.count(names.len());
+                names.iter().for_each(|name| out.text(name));
+            }
             Self::Stream(effect) => {
                 begin(effect.kind());
                 effect.encode(out);
@@ -172,6 +188,11 @@ impl<'a> Effect<'a> {
             COPY_FROM => Self::CopyFrom { database: index(&mut reader)?, from: reader.text()? },
             SWAP => Self::Swap { with: index(&mut reader)? },
             FLUSH => Self::Flush,
+            ABSENT => Self::Absent,
+            ABSENT_ELEMENTS => {
+                let count = reader.count()?;
+                Self::AbsentElements { names: (0..count).map(|_| reader.text()).collect::<Result<_, _>>()? }
+            }
             stream::FIRST_KIND..=stream::LAST_KIND => Self::Stream(StreamEffect::decode(kind, &mut reader)?),
             collection::FIRST_KIND..=collection::LAST_KIND => {
                 Self::Collection(CollectionEffect::decode(kind, &mut reader)?)

@@ -1,6 +1,6 @@
 //! Parts of a stream's state that no command ever makes at once: what a snapshot is written as, beside effects.
 
-use super::{Reader, ReplayError, Writer};
+use super::{Claim, Reader, ReplayError, Writer};
 use crate::stream::{BlockSpot, StreamId};
 
 /// One part of a stream, which exists already.
@@ -12,6 +12,8 @@ pub(crate) enum StreamPart<'a> {
     Counters { last_id: StreamId, max_deleted_id: StreamId, entries_added: u64 },
     /// When a consumer was last seen and last given an entry; comes behind its pending entries.
     ConsumerTimes { group: &'a [u8], consumer: &'a [u8], seen_at: u64, active_at: Option<u64> },
+    /// Pending entries of a consumer.
+    Pending { group: &'a [u8], consumer: &'a [u8], claims: Vec<Claim> },
     /// How many marks of producers were ever made; comes behind the last mark.
     MarksAdded { added: u64 },
 }
@@ -54,11 +56,12 @@ const BLOCKS: u8 = 96;
 const COUNTERS: u8 = 97;
 const CONSUMER_TIMES: u8 = 98;
 const MARKS_ADDED: u8 = 99;
+const PENDING: u8 = 100;
 
 const OPEN: u8 = 0;
 const SEALED: u8 = 1;
 const STORED: u8 = 2;
-pub(super) const LAST_KIND: u8 = MARKS_ADDED;
+pub(super) const LAST_KIND: u8 = PENDING;
 
 impl<'a> StreamPart<'a> {
     pub(super) fn kind(&self) -> u8 {
@@ -67,6 +70,7 @@ impl<'a> StreamPart<'a> {
             Self::Counters { .. } => COUNTERS,
             Self::ConsumerTimes { .. } => CONSUMER_TIMES,
             Self::MarksAdded { .. } => MARKS_ADDED,
+            Self::Pending { .. } => PENDING,
         }
     }
 
@@ -89,6 +93,11 @@ impl<'a> StreamPart<'a> {
                 out.optional(*active_at);
             }
             Self::MarksAdded { added } => out.number(*added),
+            Self::Pending { group, consumer, claims } => {
+                out.text(group);
+                out.text(consumer);
+                encode_claims(claims, out);
+            }
         }
     }
 
@@ -110,6 +119,10 @@ impl<'a> StreamPart<'a> {
                 seen_at: reader.number()?,
                 active_at: reader.optional()?,
             },
+            PENDING => {
+                let (group, consumer) = (reader.text()?, reader.text()?);
+                Self::Pending { group, consumer, claims: decode_claims(reader)? }
+            }
             MARKS_ADDED => Self::MarksAdded { added: reader.number()? },
             unknown => return Err(ReplayError::UnknownKind(unknown)),
         })
@@ -179,6 +192,30 @@ impl StoredBytes {
     }
 }
 
+/// Ids and times mostly come in ascending order and close to each other: each is written against the one before.
+fn encode_claims(claims: &[Claim], out: &mut Writer<'_>) {
+    let ids: Vec<StreamId> = claims.iter().map(|claim| claim.id).collect();
+    out.ids(&ids);
+    let mut before = 0_u64;
+    for claim in claims {
+        let step = claim.delivered_at.wrapping_sub(before).cast_signed();
+        out.number((step << 1 ^ step >> 63).cast_unsigned());
+        out.number(claim.delivery_count);
+        before = claim.delivered_at;
+    }
+}
+
+fn decode_claims(reader: &mut Reader<'_>) -> Result<Vec<Claim>, ReplayError> {
+    let ids = reader.ids()?;
+    let mut before = 0_u64;
+    let claims = ids.into_iter().map(|id| {
+        let step = reader.number()?;
+        before = before.wrapping_add(step >> 1 ^ (step & 1).wrapping_neg());
+        Ok(Claim { id, delivered_at: before, delivery_count: reader.number()? })
+    });
+    claims.collect()
+}
+
 /// A number of 32 bits.
 fn small(reader: &mut Reader<'_>) -> Result<u32, ReplayError> {
     u32::try_from(reader.number()?).map_err(|_| ReplayError::Malformed)
@@ -213,6 +250,19 @@ mod tests {
             StreamPart::Counters { last_id, max_deleted_id, entries_added: 91 },
             StreamPart::ConsumerTimes { group: b"g", consumer: b"c", seen_at: 8, active_at: None },
             StreamPart::MarksAdded { added: 300 },
+            StreamPart::Pending {
+                group: b"g",
+                consumer: b"c",
+                claims: [(7, 900, 1), (8, u64::MAX, 3), (8, 0, u64::MAX), (9, 1 << 63, 0)]
+                    .iter()
+                    .enumerate()
+                    .map(|(seq, &(ms, delivered_at, delivery_count))| Claim {
+                        id: StreamId::new(ms, seq as u64),
+                        delivered_at,
+                        delivery_count,
+                    })
+                    .collect(),
+            },
         ] {
             let effect = Effect::StreamPart(part);
             let mut bytes = Vec::new();

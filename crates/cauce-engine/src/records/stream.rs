@@ -360,7 +360,7 @@ impl Writer<'_> {
     }
 
     /// Ids mostly come in ascending order and close to each other: each is written against the one before.
-    fn ids(&mut self, ids: &[StreamId]) {
+    pub(super) fn ids(&mut self, ids: &[StreamId]) {
         self.count(ids.len());
         let mut before = StreamId::MIN;
         for &id in ids {
@@ -376,7 +376,7 @@ impl Reader<'_> {
         Ok(StreamId::new(self.number()?, self.number()?))
     }
 
-    fn ids(&mut self) -> Result<Vec<StreamId>, ReplayError> {
+    pub(super) fn ids(&mut self) -> Result<Vec<StreamId>, ReplayError> {
         let count = self.count()?;
         let mut before = StreamId::MIN;
         let mut ids = Vec::with_capacity(count);

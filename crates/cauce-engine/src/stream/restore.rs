@@ -51,6 +51,15 @@ impl Stream {
                 group.set_times(index, *seen_at, *active_at);
                 Ok(())
             }
+            StreamPart::Pending { group, consumer, claims } => {
+                let (group, _) = self.group_mut(group).ok_or(NO_CONSUMER)?;
+                let index = group.consumer_index(consumer).ok_or(NO_CONSUMER)?;
+                for claim in claims {
+                    // The consumer's times follow.
+                    group.claim(claim.id, index, claim.delivered_at, claim.delivery_count, 0);
+                }
+                Ok(())
+            }
             StreamPart::MarksAdded { added } => {
                 let table = self.idempotency_mut().ok_or(ReplayError::Contradiction("no marks"))?;
                 table.set_added(*added);
@@ -68,11 +77,11 @@ fn write_group<E>(
     emit: &mut impl FnMut(&Effect<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let (last_delivered_id, entries_read) = (group.last_delivered_id(), group.entries_read());
-    let mut tell = |effect| emit(&Effect::Stream(effect));
-    tell(StreamEffect::CreateGroup { group: name, last_delivered_id, entries_read })?;
+    emit(&Effect::Stream(StreamEffect::CreateGroup { group: name, last_delivered_id, entries_read }))?;
     for (_, consumer) in group.consumers() {
         let at_ms = consumer.seen_at();
-        tell(StreamEffect::CreateConsumer { group: name, consumer: consumer.name(), at_ms })?;
+        let consumer_name = consumer.name();
+        emit(&Effect::Stream(StreamEffect::CreateConsumer { group: name, consumer: consumer_name, at_ms }))?;
         let mut ids = consumer.pending().iter().map(|(id, ())| id);
         loop {
             let claims: Vec<Claim> = ids
@@ -86,8 +95,11 @@ fn write_group<E>(
             if claims.is_empty() {
                 break;
             }
-            let claims = Cow::Owned(claims);
-            tell(StreamEffect::Claim { group: name, consumer: consumer.name(), at_ms, claims })?;
+            emit(&Effect::StreamPart(StreamPart::Pending {
+                group: name,
+                consumer: consumer.name(),
+                claims,
+            }))?;
         }
     }
     let released: Vec<Release> = group
@@ -98,7 +110,8 @@ fn write_group<E>(
         })
         .collect();
     for releases in released.chunks(PENDING_PER_RECORD) {
-        tell(StreamEffect::Release { group: name, releases: Cow::Borrowed(releases) })?;
+        let releases = Cow::Borrowed(releases);
+        emit(&Effect::Stream(StreamEffect::Release { group: name, releases }))?;
     }
     for (_, consumer) in group.consumers() {
         let (seen_at, active_at) = (consumer.seen_at(), consumer.active_at());

@@ -1,7 +1,8 @@
 //! An engine with a clock that only the test moves, and sessions by number.
 
 use cauce_engine::{
-    DeliveryKind, Engine, Outcome, Outputs, SessionId, SessionInfo, Settings, Snapshot, Timestamp,
+    DeliveryKind, Engine, Outcome, Outputs, Position, ReplayError, SessionId, SessionInfo, Settings,
+    Snapshot, Timestamp,
 };
 
 /// When every test begins.
@@ -17,8 +18,15 @@ pub(crate) struct World {
     commands: usize,
     /// Taken now and then, and kept while the state changes.
     pub(crate) snapshots: Vec<Snapshot>,
+    /// The records of a checkpoint and of those behind it that hold what changed, and their position.
+    chain: Vec<Vec<u8>>,
+    chain_position: Position,
+    /// How many checkpoints held changes only.
+    pub(crate) deltas: usize,
 }
 
+/// A checkpoint is written before every so manieth command.
+const CHECKPOINT_EVERY: usize = 23;
 /// A snapshot is taken before every so manieth command.
 const SNAPSHOT_EVERY: usize = 17;
 
@@ -43,6 +51,9 @@ impl World {
             settings,
             commands: 0,
             snapshots: Vec::new(),
+            chain: Vec::new(),
+            chain_position: Position::default(),
+            deltas: 0,
         }
     }
 
@@ -62,6 +73,9 @@ impl World {
         if self.commands.is_multiple_of(SNAPSHOT_EVERY) {
             self.snapshots.push(self.engine.snapshot());
         }
+        if self.commands.is_multiple_of(CHECKPOINT_EVERY) {
+            self.checkpoint();
+        }
         self.commands += 1;
         let outcome = self.engine.apply(self.now, SessionId::new(session), args, &mut self.out);
         self.records.extend(self.out.records.iter().map(<[u8]>::to_vec));
@@ -74,6 +88,24 @@ impl World {
         let outcome = self.engine.resume(self.now, SessionId::new(session), unreadable, &mut self.out);
         self.records.extend(self.out.records.iter().map(<[u8]>::to_vec));
         (outcome, text(&self.out.replies))
+    }
+
+    /// Adds what changed to the checkpoint, or begins a new one.
+    fn checkpoint(&mut self) {
+        let snapshot = self.engine.snapshot_for_checkpoint();
+        let changes = snapshot.changes_since() == Some(self.chain_position);
+        if !changes {
+            self.chain.clear();
+        }
+        let records = &mut self.chain;
+        let add = |record: &[u8]| {
+            records.push(record.to_vec());
+            Ok::<(), ReplayError>(())
+        };
+        let written = if changes { snapshot.write_changes(add) } else { snapshot.write(add) };
+        self.deltas += usize::from(changes);
+        assert_eq!(written, Ok(()));
+        self.chain_position = snapshot.position();
     }
 
     pub(crate) fn tick(&mut self) {
@@ -94,6 +126,12 @@ impl World {
             assert_eq!(recovered.position(), position);
         };
         check(Engine::new(self.settings.clone()));
+        let mut recovered = Engine::new(self.settings.clone());
+        for record in &self.chain {
+            assert_eq!(recovered.restore(record), Ok(()));
+        }
+        recovered.restored(self.chain_position);
+        check(recovered);
         for snapshot in &self.snapshots {
             let mut recovered = Engine::new(self.settings.clone());
             snapshot.write(|record| recovered.restore(record)).expect("a snapshot can be taken in");

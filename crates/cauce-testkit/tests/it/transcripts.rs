@@ -31,9 +31,11 @@ fn every_transcript_holds_while_streams_are_on_disk() {
     let mut in_memory = Runner::new(&memory).expect("the target answers");
     let mut on_disk = Runner::new(&disk).expect("the target answers");
     let (mut failures, mut ran, mut left_out) = (Vec::new(), 0, 0);
-    for (file, text) in transcripts() {
+    // One of the cases of connections says that nothing is on disk.
+    let of_streams = |(file, text): &(String, String)| text.contains("XADD") && file != "connection.txt";
+    for (file, text) in transcripts().into_iter().filter(of_streams) {
         for case in parse(&text).unwrap_or_else(|error| panic!("{file}, {error}")) {
-            if case.excuse(memory.features()).is_some() || !text.contains("XADD") {
+            if case.excuse(memory.features()).is_some() {
                 continue;
             }
             for protocol in [Protocol::Resp2, Protocol::Resp3].into_iter().filter(|one| case.speaks(*one)) {
