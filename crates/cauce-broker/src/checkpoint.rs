@@ -24,6 +24,11 @@ const SMALL_BYTES: u64 = 256 * 1024;
 /// Parts of a checkpoint from which on it is written anew as a whole.
 const PARTS_MAX: usize = 1000;
 
+/// So many records since the last checkpoint make one due, if it would not write more than they take: a start replays a
+/// million and a half in a second.
+const RECORDS_MAX: u64 = 500_000;
+const RECORDS_BYTES: u64 = 24 * 1024 * 1024;
+
 /// A checkpoint that could not be written. The one before is still in force, and the log is kept since then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -66,6 +71,8 @@ struct Core {
 struct Last {
     /// Bytes that it wrote, blocks left out.
     bytes: u64,
+    /// The last record that it holds the effect of.
+    position: u64,
     usage: Usage,
 }
 
@@ -144,7 +151,10 @@ impl Core {
 
     /// A checkpoint pays when the log has grown as much as it would write.
     fn is_due(&self) -> bool {
-        self.log.state().full_bytes >= self.after_bytes.max(lock(&self.last).bytes)
+        let (log, last) = (self.log.state(), lock(&self.last));
+        let records = log.appended.saturating_sub(last.position);
+        log.full_bytes >= self.after_bytes.max(last.bytes)
+            || records >= RECORDS_MAX && last.bytes <= RECORDS_BYTES
     }
 
     fn write(&self, shared: &Shared) -> Result<u64, CheckpointError> {
@@ -175,7 +185,7 @@ impl Core {
         self.log.forget(position + 1);
         *lock(&self.blocks) = (usage.blocks, usage.bytes());
         self.files.remove_unused(&usage)?;
-        *last = Last { bytes, usage };
+        *last = Last { bytes, position, usage };
         Ok(bytes + block_bytes + moved_bytes)
     }
 

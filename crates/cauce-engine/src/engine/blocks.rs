@@ -56,6 +56,8 @@ pub(crate) struct BlockMemory {
     /// Bytes found since the look began at the first key, and those that came meanwhile.
     found: u64,
     came: u64,
+    /// Some block is or was on disk.
+    any: bool,
     /// Blocks read from disk so far, and their bytes.
     pub(crate) reads: u64,
     pub(crate) read_bytes: u64,
@@ -65,8 +67,14 @@ pub(crate) struct BlockMemory {
 
 impl BlockMemory {
     fn add(&mut self, bytes: u64) {
+        self.any = true;
         self.bytes += bytes;
         self.came += bytes;
+    }
+
+    /// Whether any block may be on disk only.
+    pub(crate) fn may_be_absent(&self) -> bool {
+        self.any
     }
 
     /// Bytes in memory that could be let go, about.
@@ -79,6 +87,7 @@ impl Engine {
     /// Hands in the files that a restored state names.
     pub fn set_block_files(&mut self, files: Box<dyn BlockFiles + Send>) {
         self.core.block_files.0 = Some(files);
+        self.core.block_memory.any = true;
     }
 
     /// Puts in a block that was read for a command; nothing happens if it is not missing any more.

@@ -281,6 +281,9 @@ fn xread(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 
 /// Brings in what is read; wrong ids and keys are left for later.
 fn want_streams(call: &mut Call<'_>, options: &ReadOptions<'_, '_>) -> Result<(), Error> {
+    if !call.core.block_memory.may_be_absent() {
+        return Ok(());
+    }
     for (&key, &text) in options.keys.iter().zip(options.ids) {
         let Ok(Some(slot)) = call.find_stream(key) else { continue };
         if text == b"+" {
