@@ -163,7 +163,10 @@ impl Core {
         let snapshot = shared.snapshot_for_checkpoint();
         let position = snapshot.position().0;
         let (mut writer, changes) = match self.begin(&snapshot) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                last.position = position;
+                return Ok(0);
+            }
             begun => begun?,
         };
         let mut store = self.files.store()?;
