@@ -175,7 +175,7 @@ async fn measure(directory: &Path, entries: usize, others: usize) -> Result<()> 
     let began = Instant::now();
     broker.checkpoint()?;
     let full: u64 = std::fs::read_dir(directory)?
-        .filter_map(|entry| entry.ok())
+        .filter_map(std::result::Result::ok)
         .filter(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             name.starts_with("part-") || name.starts_with("blocks-")

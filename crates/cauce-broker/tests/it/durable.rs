@@ -229,7 +229,7 @@ async fn a_checkpoint_that_the_disk_refuses_changes_nothing() {
     let storage = FaultyStorage::new(9);
     let broker = open(&storage);
     work(&broker, 0).await;
-    let mut refuse = async || {
+    let refuse = async || {
         for round in 1..100 {
             // The log may make the call that fails: to prepare a segment, it tries again.
             storage.plan(storage.calls() + 3, Outage::Error(EIO));

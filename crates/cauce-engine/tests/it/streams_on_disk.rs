@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use cauce_engine::stream::{BlockFile, BlockFiles, BlockPlace, BlockSpot};
 use cauce_engine::{BlockStore, Engine, Outcome, Outputs, SessionId, Settings};
@@ -32,6 +32,10 @@ struct Disk {
     broken: Mutex<HashSet<u64>>,
 }
 
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics while holding it")
+}
+
 impl BlockFile for Disk {
     fn number(&self) -> u64 {
         1
@@ -39,11 +43,11 @@ impl BlockFile for Disk {
 
     fn read(&self, spot: BlockSpot) -> io::Result<Arc<[u8]>> {
         assert!(READABLE.get(), "a command reads a block that it has not asked for");
-        if self.broken.lock().unwrap().contains(&spot.offset) {
+        if held(&self.broken).contains(&spot.offset) {
             return Err(io::Error::other("it is broken"));
         }
         let from = spot.offset as usize;
-        Ok(self.bytes.lock().unwrap()[from..from + spot.len as usize].into())
+        Ok(held(&self.bytes)[from..from + spot.len as usize].into())
     }
 }
 
@@ -53,7 +57,7 @@ impl BlockStore for Store {
     type Error = Infallible;
 
     fn put(&mut self, block: &[u8]) -> Result<BlockPlace, Infallible> {
-        let mut bytes = self.0.bytes.lock().unwrap();
+        let mut bytes = held(&self.0.bytes);
         let spot = BlockSpot { offset: bytes.len() as u64, len: block.len() as u32, sum: 0 };
         bytes.extend_from_slice(block);
         Ok(BlockPlace { file: Arc::clone(&self.0) as _, spot })
@@ -281,7 +285,7 @@ fn a_block_that_cannot_be_read_fails_only_what_needs_it() {
         "-ERR a part of the stream's history cannot be read from disk (block file 1, byte 0: it is broken); \
          nothing else is affected"
     );
-    disk.disk.broken.lock().unwrap().insert(place.spot.offset);
+    held(&disk.disk.broken).insert(place.spot.offset);
     // In a script too, and nothing is deleted.
     let (_, reply) = disk.run(1, "EVAL return(redis.call('xdel','s','1-1')) 0", true);
     assert!(reply.starts_with("-ERR a part of the stream's history cannot be read from disk"), "{reply}");
@@ -342,7 +346,7 @@ fn moved_blocks_are_read_where_they_are() {
     while let Some(from) = at {
         at = disk.world.engine.relocate(from, &|place| moved.get(&place.spot.offset).cloned());
     }
-    old.bytes.lock().unwrap().clear();
+    held(&old.bytes).clear();
     let (_, reply) = disk.run(1, "XRANGE s - +", false);
     assert!(reply.starts_with("*1000 *2 $3 1-1 ") && reply.ends_with("$4 1000"), "all of it is there");
     assert_eq!(Arc::strong_count(&old), 2, "only this test holds the old file");
