@@ -2,7 +2,7 @@
 
 use proc_macro2::Span;
 use syn::meta::ParseNestedMeta;
-use syn::{DeriveInput, Error, LitStr, Result};
+use syn::{DeriveInput, Error, LitInt, LitStr, Result};
 
 /// How the payload is laid out in an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,10 +17,14 @@ pub(crate) struct Attributes {
     pub(crate) channel: Option<LitStr>,
     pub(crate) action: LitStr,
     pub(crate) key: Option<LitStr>,
+    /// 0: the stream is not partitioned.
+    pub(crate) partitions: u16,
     pub(crate) codec: Codec,
 }
 
-const KNOWN: &str = "`stream`, `action`, `key`, `codec` and `channel`";
+const KNOWN: &str = "`stream`, `action`, `key`, `partitions`, `codec` and `channel`";
+/// As many partitions as one service can look after.
+const PARTITIONS_MAX: u16 = 1024;
 
 impl Attributes {
     pub(crate) fn parse(input: &DeriveInput) -> Result<Self> {
@@ -28,6 +32,7 @@ impl Attributes {
         for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("event")) {
             attribute.parse_nested_meta(|meta| found.take(&meta))?;
         }
+        let partitions = partitions(&found)?;
         let Some(action) = found.action else {
             return Err(Error::new(
                 Span::call_site(),
@@ -46,7 +51,7 @@ impl Attributes {
             Some(name) if name.value() == "fields" => Codec::Fields,
             Some(name) => return Err(Error::new(name.span(), "unknown codec: use \"json\" or \"fields\"")),
         };
-        Ok(Self { stream: found.stream, channel: found.channel, action, key: found.key, codec })
+        Ok(Self { stream: found.stream, channel: found.channel, action, key: found.key, partitions, codec })
     }
 }
 
@@ -56,12 +61,38 @@ struct Found {
     channel: Option<LitStr>,
     action: Option<LitStr>,
     key: Option<LitStr>,
+    partitions: Option<LitInt>,
     codec: Option<LitStr>,
+}
+
+/// What `partitions` says, with what it needs beside it.
+fn partitions(found: &Found) -> Result<u16> {
+    let Some(number) = &found.partitions else { return Ok(0) };
+    let problem = |text: String| Err(Error::new(number.span(), text));
+    match number.base10_parse::<u16>() {
+        Ok(number) if (1..=PARTITIONS_MAX).contains(&number) => {}
+        _ => return problem(format!("a stream has 1 to {PARTITIONS_MAX} partitions")),
+    }
+    if found.stream.is_none() {
+        return problem("`partitions` are those of a stream: add `stream = \"...\"`".to_owned());
+    }
+    if found.key.is_none() {
+        let fix = "name the field by which the order is kept: add `key = \"...\"`";
+        return problem(format!("the key decides to which partition an event goes; {fix}"));
+    }
+    number.base10_parse()
 }
 
 impl Found {
     fn take(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
         let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+        if name == "partitions" {
+            if self.partitions.is_some() {
+                return Err(meta.error("`partitions` is given twice"));
+            }
+            self.partitions = Some(meta.value()?.parse()?);
+            return Ok(());
+        }
         let slot = match name.as_str() {
             "stream" => &mut self.stream,
             "channel" => &mut self.channel,

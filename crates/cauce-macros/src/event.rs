@@ -17,6 +17,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let stream = text(attributes.stream.as_ref());
     let channel = text(attributes.channel.as_ref());
     let action = &attributes.action;
+    let partitions = attributes.partitions;
     let name = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     Ok(quote! {
@@ -25,6 +26,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             const STREAM: &'static str = #stream;
             const ACTION: &'static str = #action;
             const CHANNEL: &'static str = #channel;
+            const PARTITIONS: u16 = #partitions;
 
             #key
 

@@ -22,6 +22,7 @@ use proc_macro::TokenStream;
 /// | `channel = "name"` | the Pub/Sub channel of `Bus::broadcast` | this or `stream` |
 /// | `action = "name"` | the kind of event, in the entry's field `action` | yes |
 /// | `key = "field"` | the field whose value names what the event is about | no |
+/// | `partitions = N` | the stream is N streams, and an event goes to one of them by its key; the order of a key is kept across instances | no |
 /// | `codec = "json"` or `"fields"` | JSON in the field `data`, or one field per value | no, `json` |
 #[proc_macro_derive(Event, attributes(event))]
 pub fn derive_event(input: TokenStream) -> TokenStream {

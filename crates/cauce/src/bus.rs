@@ -1,5 +1,7 @@
 //! `Bus`: a connection to a broker, by URL.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use crate::entry::{EntryId, Fields};
 use crate::error::{CommandError, ConnectError, PublishAllError, PublishError};
 use crate::event::{Event, Metadata, to_fields};
 use crate::idempotent::{self, Publisher};
+use crate::partition::{Agreed, partition_of, partition_stream};
 use crate::queue::Queues;
 use crate::schedule::Movers;
 use crate::stream::Stream;
@@ -31,6 +34,7 @@ pub struct Bus {
     publisher: Arc<Publisher>,
     patience: Duration,
     movers: Arc<Movers>,
+    partitions: Arc<Agreed>,
 }
 
 impl Bus {
@@ -70,6 +74,7 @@ impl Bus {
             publisher: Arc::new(Publisher::new()),
             patience: idempotent::PATIENCE,
             movers,
+            partitions: Arc::default(),
         })
     }
 
@@ -96,7 +101,8 @@ impl Bus {
     ///
     /// # Errors
     /// If the event can't be written, or the broker refuses it. [`CommandError::OutcomeUnknown`] if it was said and not confirmed to the end of the
-    /// patience: to try again later, choose the event's id ([`Metadata::id`]).
+    /// patience: to try again later, choose the event's id ([`Metadata::id`]). On a partitioned
+    /// stream, also if it has no key, or the broker knows the stream with another number of partitions.
     pub async fn publish<E: Event>(&self, event: &E) -> Result<EntryId, PublishError> {
         self.publish_with(event, &Metadata::new()).await
     }
@@ -119,7 +125,7 @@ impl Bus {
             );
         };
         let fields = to_fields(event, metadata, &self.source)?;
-        Ok(self.append(E::STREAM, &fields, metadata).await?)
+        Ok(self.append(&self.stream_of(event).await?, &fields, metadata).await?)
     }
 
     /// Appends an entry once, by the id that its publisher chose or by a mark of the bus's own.
@@ -165,9 +171,55 @@ impl Bus {
         let metadata = Metadata::new();
         let fields = events.iter().map(|event| to_fields(event, &metadata, &self.source));
         let fields = fields.collect::<Result<Vec<_>, _>>()?;
+        if E::PARTITIONS > 0 {
+            return self.publish_to_partitions(events, &fields, confirmed).await;
+        }
         let (ids, end) = self.publisher.append_all(&self.link, self.patience, E::STREAM, &fields).await;
         confirmed.extend(ids);
         Ok(end?)
+    }
+
+    /// Each partition's events travel together, the partitions beside each other.
+    async fn publish_to_partitions<E: Event>(
+        &self,
+        events: &[E],
+        fields: &[Fields],
+        confirmed: &mut Vec<EntryId>,
+    ) -> Result<(), PublishError> {
+        let mut partitions: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (at, event) in events.iter().enumerate() {
+            partitions.entry(self.stream_of(event).await?.into_owned()).or_default().push(at);
+        }
+        let published = partitions.into_iter().map(|(stream, places)| async move {
+            let some: Vec<Fields> = places.iter().filter_map(|at| fields.get(*at)).cloned().collect();
+            let (ids, end) = self.publisher.append_all(&self.link, self.patience, &stream, &some).await;
+            (places, ids, end)
+        });
+        let mut all: Vec<Option<EntryId>> = vec![None; events.len()];
+        let mut end = Ok(());
+        for (places, ids, one) in futures_util::future::join_all(published).await {
+            for (at, id) in places.into_iter().zip(ids) {
+                if let Some(place) = all.get_mut(at) {
+                    *place = Some(id);
+                }
+            }
+            end = end.and(one);
+        }
+        confirmed.extend(all.into_iter().map_while(|id| id));
+        Ok(end?)
+    }
+
+    /// The stream that it goes to: one of several, if its stream is partitioned.
+    ///
+    /// # Errors
+    /// If it has no key and needs one, or the broker has another number of partitions.
+    pub(crate) async fn stream_of<E: Event>(&self, event: &E) -> Result<Cow<'static, str>, PublishError> {
+        if E::PARTITIONS == 0 {
+            return Ok(E::STREAM.into());
+        }
+        let key = event.key().ok_or(PublishError::NoKey { stream: E::STREAM })?;
+        self.partitions.on(&self.link, E::STREAM, E::PARTITIONS).await??;
+        Ok(partition_stream(E::STREAM, partition_of(&key, E::PARTITIONS)).into())
     }
 
     /// The Pub/Sub channel of that name.

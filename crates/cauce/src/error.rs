@@ -139,6 +139,33 @@ pub enum PublishError {
     /// The broker did not confirm it.
     #[error("the event is not confirmed: {0}")]
     Command(#[from] CommandError),
+    /// It belongs on a partitioned stream, and has no key that says to which partition it goes. Nothing was sent.
+    #[error(
+        "the event has no key, and its stream `{stream}` is partitioned: return a key from `Event::key`, or publish it on a stream without partitions"
+    )]
+    NoKey {
+        /// The stream.
+        stream: &'static str,
+    },
+    /// The broker knows the stream with another number of partitions. Nothing was sent.
+    #[error(transparent)]
+    Partitions(#[from] PartitionsError),
+}
+
+/// A stream has another number of partitions at the broker than the program says. The number is fixed when the stream is made: with another one, the
+/// events of a key would go elsewhere than those before them, and lose their order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the stream `{stream}` was made with {there} partitions, and this program says {here} (0: none): say `partitions = {there}` in #[event(...)], or use a stream of another name"
+)]
+#[non_exhaustive]
+pub struct PartitionsError {
+    /// The stream.
+    pub stream: String,
+    /// How many partitions the program says.
+    pub here: u16,
+    /// How many partitions there are.
+    pub there: u16,
 }
 
 /// A series of events that was not published in full.

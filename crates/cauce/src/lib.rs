@@ -58,6 +58,7 @@ mod error;
 mod event;
 mod idempotent;
 mod inspect;
+mod partition;
 mod queue;
 mod schedule;
 mod script;
@@ -69,12 +70,14 @@ pub use bus::{Bus, SubscribeError};
 pub use cauce_macros::Event;
 pub use channel::{Body, Channel, Json, Received, Subscription};
 pub use entry::{Entry, EntryId, Fields, ParseEntryIdError};
-pub use error::{CommandError, ConnectError, PublishAllError, PublishError};
+pub use error::{CommandError, ConnectError, PartitionsError, PublishAllError, PublishError};
 pub use event::{DecodeError, EncodeError, Event, Metadata};
 pub use inspect::{
     ConsumerInfo, DeadLetter, GroupInfo, Holder, Inspector, LetterAlarm, LetterFilter, LetterGroup,
-    LetterLimits, PendingEntry, PendingQuery, RedriveReport, Redriven, Retained, Retention, StreamInfo,
+    LetterLimits, PartitionInfo, PendingEntry, PendingQuery, RedriveReport, Redriven, Retained, Retention,
+    StreamInfo,
 };
+pub use partition::{partition_of, partition_stream};
 pub use queue::{
     DeadMessage, Message, MessageId, Queue, QueueArguments, QueueAttributes, QueueChanges, QueueDelivery,
     QueueError, QueueExtract, QueueOptions, Queues, RunningWorker, SendAllError, Units, Worker, WorkerError,

@@ -31,11 +31,13 @@ pub(crate) fn push_ids(command: &mut Cmd, ids: impl IntoIterator<Item = EntryId>
 /// The key of something that Cauce keeps beside a stream. It shares the stream's cluster slot: a stream with a hash tag of its
 /// own keeps it, any other becomes the tag.
 pub(crate) fn companion(stream: &str, name: &str) -> String {
-    let tagged = stream
-        .split_once('{')
-        .and_then(|(_, rest)| rest.split_once('}'))
-        .is_some_and(|(tag, _)| !tag.is_empty());
-    if tagged { format!("{stream}:{name}") } else { format!("{{{stream}}}:{name}") }
+    if tag(stream).is_some() { format!("{stream}:{name}") } else { format!("{{{stream}}}:{name}") }
+}
+
+/// The hash tag of a key: what decides its cluster slot in place of the whole.
+pub(crate) fn tag(key: &str) -> Option<&str> {
+    let (tag, _) = key.split_once('{')?.1.split_once('}')?;
+    (!tag.is_empty()).then_some(tag)
 }
 
 /// Where the dead letters of a stream go.

@@ -3,10 +3,12 @@
 
 mod dead_letters;
 mod letter;
+mod owners;
 mod retention;
 
 pub use dead_letters::{LetterAlarm, LetterFilter, LetterGroup, LetterLimits, RedriveReport, Redriven};
 pub use letter::DeadLetter;
+pub use owners::PartitionInfo;
 pub(crate) use retention::SEEN;
 pub use retention::{Holder, Retained, Retention};
 

@@ -95,6 +95,10 @@ impl Cron {
     {
         const {
             assert!(!E::STREAM.is_empty(), "this event has no stream: add #[event(stream = \"...\")]");
+            assert!(
+                E::PARTITIONS == 0,
+                "what a schedule publishes goes to one stream: use an event without `partitions`"
+            );
         };
         let clock = Arc::new(Clock { cron: self, bus: bus.clone(), event });
         let first = clock.arrange(true).await?;

@@ -163,9 +163,10 @@ impl Bus {
         if fields.len() > PAIRS_MAX {
             return Err(PublishError::TooManyFields { count: fields.len(), limit: PAIRS_MAX });
         }
-        let due = self.wait(E::STREAM, &id, when, &fields).await?;
-        self.movers().sooner(E::STREAM);
-        Ok(Scheduled { stream: E::STREAM.to_owned(), id, due: time(due) })
+        let stream = self.stream_of(event).await?;
+        let due = self.wait(&stream, &id, when, &fields).await?;
+        self.movers().sooner(&stream);
+        Ok(Scheduled { stream: stream.into_owned(), id, due: time(due) })
     }
 
     async fn wait(&self, stream: &str, id: &str, when: When, fields: &Fields) -> Result<u64, CommandError> {

@@ -40,7 +40,8 @@ pub(crate) struct Agenda {
     /// Running, waiting for a retry, and waiting behind those, by key.
     lines: HashMap<Key, Line>,
     waiting: usize,
-    behind: usize,
+    /// How many wait behind others of their keys, by lane.
+    behind: HashMap<usize, usize>,
     /// How long running handlers may keep a suspect waiting.
     patience: Duration,
 }
@@ -60,7 +61,7 @@ impl Agenda {
             limited: HashMap::new(),
             lines: HashMap::new(),
             waiting: 0,
-            behind: 0,
+            behind: HashMap::new(),
             patience,
         }
     }
@@ -143,7 +144,7 @@ impl Agenda {
     pub(crate) fn take_key(&mut self, key: &Key, delivered: Delivered) -> Option<Delivered> {
         match self.lines.get_mut(key) {
             Some(line) if line.holder != delivered.id => {
-                self.behind += 1;
+                *self.behind.entry(key.0).or_default() += 1;
                 let place = line.behind.partition_point(|waiting| waiting.id < delivered.id);
                 line.behind.insert(place, delivered);
                 None
@@ -161,11 +162,16 @@ impl Agenda {
         self.lines.entry(key).or_insert_with(|| Line { holder, behind: VecDeque::new() });
     }
 
-    /// The entry is done: the next with its key may begin.
-    pub(crate) fn free_key(&mut self, key: &Key) {
+    /// The entry is done: the next with its key may begin. Nothing happens if it does not have the key any more.
+    pub(crate) fn free_key(&mut self, key: &Key, holder: EntryId) {
+        if self.lines.get(key).is_none_or(|line| line.holder != holder) {
+            return;
+        }
         let Some(mut line) = self.lines.remove(key) else { return };
         let Some(next) = line.behind.pop_front() else { return };
-        self.behind -= 1;
+        if let Some(behind) = self.behind.get_mut(&key.0) {
+            *behind -= 1;
+        }
         line.holder = next.id;
         self.lines.insert(key.clone(), line);
         self.ready.push_front(next);
@@ -173,20 +179,48 @@ impl Agenda {
 
     /// Frees the keys of entries that are gone from the broker.
     pub(crate) fn free_gone(&mut self, lane: usize, gone: &[EntryId]) {
-        let keys: Vec<Key> = self
+        let keys: Vec<(Key, EntryId)> = self
             .lines
             .iter()
             .filter(|((index, _), line)| *index == lane && gone.contains(&line.holder))
-            .map(|(key, _)| key.clone())
+            .map(|(key, line)| (key.clone(), line.holder))
             .collect();
-        for key in keys {
-            self.free_key(&key);
+        for (key, holder) in keys {
+            self.free_key(&key, holder);
         }
     }
 
-    /// How many entries wait behind others of their keys.
-    pub(crate) fn behind(&self) -> usize {
-        self.behind
+    /// How many entries of a lane wait behind others of their keys.
+    pub(crate) fn behind(&self, lane: usize) -> usize {
+        self.behind.get(&lane).copied().unwrap_or(0)
+    }
+
+    /// Everything of a lane that has not begun. Its keys are free.
+    pub(crate) fn take_lane(&mut self, lane: usize) -> Vec<Delivered> {
+        let mut taken = Vec::new();
+        let mut take = |waiting: &mut VecDeque<Delivered>| {
+            let before = taken.len();
+            for delivered in std::mem::take(waiting) {
+                if delivered.lane.index == lane {
+                    taken.push(delivered);
+                } else {
+                    waiting.push_back(delivered);
+                }
+            }
+            taken.len() - before
+        };
+        take(&mut self.ready);
+        take(&mut self.suspects);
+        for waiting in self.limited.values_mut() {
+            self.waiting -= take(waiting);
+        }
+        if self.suspects.is_empty() {
+            self.suspects_wait_since = None;
+        }
+        let lines = self.lines.extract_if(|(of, _), _| *of == lane);
+        taken.extend(lines.flat_map(|(_, line)| line.behind));
+        self.behind.remove(&lane);
+        taken
     }
 
     /// Everything that has not begun.
@@ -194,7 +228,8 @@ impl Agenda {
         let mut all: Vec<Delivered> = self.ready.drain(..).chain(self.suspects.drain(..)).collect();
         all.extend(self.limited.drain().flat_map(|(_, waiting)| waiting));
         all.extend(self.lines.drain().flat_map(|(_, line)| line.behind));
-        (self.waiting, self.behind) = (0, 0);
+        self.waiting = 0;
+        self.behind.clear();
         all
     }
 }
@@ -205,10 +240,15 @@ mod tests {
 
     use super::*;
     use crate::entry::Fields;
-    use crate::service::lane::{Lane, Lease, Routes};
+    use crate::service::lane::{Lane, Lease, Routes, Source};
 
     fn delivered(seq: u64, crashes: u32) -> Delivered {
-        let lane = Arc::new(Lane::new(0, "flights", &"desk".into(), Routes::new()));
+        of(0, seq, crashes)
+    }
+
+    fn of(lane: usize, seq: u64, crashes: u32) -> Delivered {
+        let source = Source { topic: "flights", partition: None, ordered: true };
+        let lane = Arc::new(Lane::new(lane, source, &"desk".into(), Arc::new(Routes::new())));
         let lease = Lease { crashes, ..Lease::fresh(0, true) };
         Delivered { lane, id: EntryId::new(1, seq), fields: Fields::new(), attempt: 1, lease }
     }
@@ -256,12 +296,32 @@ mod tests {
         assert!(agenda.take_key(&(0, "UA 2".to_owned()), delivered(4, 0)).is_some());
         // It comes back for its retry.
         assert!(agenda.take_key(&key, delivered(1, 0)).is_some());
-        assert_eq!(agenda.behind(), 2);
-        agenda.free_key(&key);
+        assert_eq!(agenda.behind(0), 2);
+        agenda.free_key(&key, EntryId::new(1, 9));
+        assert_eq!(agenda.behind(0), 2, "it does not have the key");
+        agenda.free_key(&key, EntryId::new(1, 1));
         assert_eq!(begins(&mut agenda), ["2"]);
         agenda.free_gone(0, &[EntryId::new(1, 2)]);
         assert_eq!(begins(&mut agenda), ["3"]);
-        agenda.free_key(&key);
-        assert_eq!((agenda.behind(), agenda.lines.len()), (0, 1));
+        agenda.free_key(&key, EntryId::new(1, 3));
+        assert_eq!((agenda.behind(0), agenda.lines.len()), (0, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_is_taken_out_with_its_keys() {
+        let mut agenda = Agenda::new(Duration::from_secs(1));
+        let keys = [(0, "UA 1".to_owned()), (1, "UA 1".to_owned())];
+        agenda.add([of(0, 1, 0), of(1, 2, 0), of(0, 3, 2)]);
+        assert_eq!(agenda.limit(0, of(0, 4, 0)) + agenda.limit(0, of(1, 5, 0)), 3);
+        for (lane, key) in keys.iter().enumerate() {
+            agenda.hold_key(key.clone(), EntryId::new(1, 0));
+            assert!(agenda.take_key(key, of(lane, 6, 0)).is_none());
+        }
+        let mut taken: Vec<u64> = agenda.take_lane(0).iter().map(|delivered| delivered.id.seq).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 3, 4, 6]);
+        assert_eq!((agenda.behind(0), agenda.behind(1), agenda.waiting), (0, 1, 1));
+        assert!(agenda.take_key(&keys[0], of(0, 7, 0)).is_some());
+        assert_eq!(begins(&mut agenda), ["2"]);
     }
 }

@@ -32,7 +32,16 @@ pub(crate) async fn finish(
     key: Option<Key>,
     started: Instant,
 ) -> Ended {
-    let outcome = match end(future, cut, route.handling.timeout).await {
+    let ended = end(future, cut, route.handling.timeout);
+    let ended = match delivered.lane.ownership() {
+        // Somebody else may run it when its stream is lost.
+        Some(ownership) => tokio::select! {
+            ended = ended => ended,
+            () = ownership.cut_off(delivered.lease.epoch) => End::CutOff,
+        },
+        None => ended.await,
+    };
+    let outcome = match ended {
         End::With(result) => outcome(result),
         End::Panicked(message) => Outcome::Panicked(message),
         End::TimedOut(after) => Outcome::TimedOut(after),

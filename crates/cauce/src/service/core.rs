@@ -1,17 +1,18 @@
 //! What the tasks of one running service share.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use redis::cmd;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::due::Times;
 use super::extract::Names;
 use super::held::Held;
-use super::lane::Lane;
+use super::lane::{Lane, Lanes};
+use super::ownership::Ownership;
 use super::report::Counters;
 use super::scripts::{Owner, PARKED};
 use crate::backend::link::Link;
@@ -96,21 +97,28 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) held: Held,
     pub(crate) times: Times,
+    /// The streams that the handlers' events name, with their numbers of partitions.
+    pub(crate) topics: Vec<(&'static str, u16)>,
     /// What the registry of members says of this process, as JSON.
     pub(crate) member: String,
-    /// The reading connection's id at the broker.
+    /// The reading connection's id at the broker; 0 if there is none.
     reader: AtomicI64,
     lanes: RwLock<Vec<Arc<Lane>>>,
-    /// Whether too many entries wait behind others of their keys.
-    stalled: AtomicBool,
-    /// What may be read has changed.
-    readable: Notify,
+    /// Grows when what may be read changes.
+    readable: watch::Sender<u64>,
+    /// For which of these what is read now was decided; 0 if nothing is read.
+    reading: AtomicU64,
+    /// Streams that are not this process's any more: what of them has not begun is handed back.
+    pub(crate) disowned: Notify,
+    /// The reading connection is another one.
+    pub(crate) reconnected: Notify,
     /// The broker's clock: its time, and when it said so.
     clock: Mutex<(u64, Instant)>,
 }
 
 impl Core {
-    pub(crate) fn new(link: Link, names: Names, settings: Settings, lanes: Vec<Arc<Lane>>) -> Self {
+    pub(crate) fn new(link: Link, names: Names, settings: Settings, lanes: Lanes) -> Self {
+        let Lanes { topics, lanes } = lanes;
         Self {
             link,
             names,
@@ -118,11 +126,14 @@ impl Core {
             counters: Counters::default(),
             held: Held::default(),
             times: Times::default(),
+            topics,
             member: member(),
             reader: AtomicI64::new(0),
             lanes: RwLock::new(lanes),
-            stalled: AtomicBool::new(false),
-            readable: Notify::new(),
+            readable: watch::Sender::new(1),
+            reading: AtomicU64::new(0),
+            disowned: Notify::new(),
+            reconnected: Notify::new(),
             clock: Mutex::new((0, Instant::now())),
         }
     }
@@ -132,52 +143,57 @@ impl Core {
         Owner { group: &self.names.group, consumer: &self.names.consumer }
     }
 
-    /// The lanes that may be read now.
-    pub(crate) fn readable_lanes(&self) -> Vec<Arc<Lane>> {
-        if self.stalled.load(Ordering::Relaxed) {
-            return Vec::new();
-        }
+    /// The lanes that may be read now; what is read from now on is read knowing them.
+    pub(crate) fn begin_read(&self) -> Vec<Arc<Lane>> {
+        // In this order: who changes what may be read, and finds that nothing older is read, can rely on it.
+        self.reading.store(*self.readable.borrow(), Ordering::SeqCst);
+        let connection = self.reader_id();
         let mut lanes = self.lanes();
-        lanes.retain(|lane| !self.settings.ordered || lane.is_owned());
+        lanes.retain(|lane| lane.may_read(connection));
         lanes
     }
 
-    /// Whether this process is the reader of the lane, where order is kept.
-    pub(crate) fn owns(&self, lane: usize) -> bool {
-        self.lanes().iter().any(|known| known.index == lane && known.is_owned())
+    /// What was read is held.
+    pub(crate) fn end_read(&self) {
+        self.reading.store(0, Ordering::SeqCst);
     }
 
-    /// Ends when the lanes that may be read have changed since this was called.
-    pub(crate) fn readable_changed(&self) -> impl Future<Output = ()> {
-        let mut changed = Box::pin(self.readable.notified());
-        changed.as_mut().enable();
-        changed
+    /// Whether a read is under way that does not know what may be read by now.
+    pub(crate) fn is_read_outdated(&self) -> bool {
+        let reading = self.reading.load(Ordering::SeqCst);
+        reading != 0 && reading != *self.readable.borrow()
+    }
+
+    /// Tells when what may be read changes.
+    pub(crate) fn readable(&self) -> watch::Receiver<u64> {
+        self.readable.subscribe()
     }
 
     pub(crate) fn changed_readable(&self) {
-        self.readable.notify_waiters();
+        self.readable.send_modify(|version| *version += 1);
     }
 
-    /// Stops reading when so many entries wait behind others of their keys that it is too many, and begins again when it is half of that.
-    /// Says whether it has just stopped.
-    pub(crate) fn stall(&self, behind: usize) -> bool {
+    /// Stops reading a stream when so many of its entries wait behind others of their keys that it is too many, and begins again when it is half of
+    /// that. Says whether it has just stopped.
+    pub(crate) fn stall(&self, lane: &Lane, behind: usize) -> bool {
         let limit = self.settings.behind_max;
         if behind >= limit {
-            let stopped = !self.stalled.swap(true, Ordering::Relaxed);
+            let stopped = !lane.set_stalled(true);
             if stopped {
                 self.counters.stalled.one();
+                self.changed_readable();
             }
             return stopped;
         }
-        if behind <= limit / 2 && self.stalled.swap(false, Ordering::Relaxed) {
+        if behind <= limit / 2 && lane.set_stalled(false) {
             self.changed_readable();
         }
         false
     }
 
     /// Who has an entry while it waits for its next attempt. Where order is kept, its reader: the next reader begins with what the last had.
-    pub(crate) fn parks_with(&self) -> &str {
-        if self.settings.ordered { &self.names.consumer } else { PARKED }
+    pub(crate) fn parks_with(&self, lane: &Lane) -> &str {
+        if lane.is_ordered() { &self.names.consumer } else { PARKED }
     }
 
     /// The broker said what time it is.
@@ -195,8 +211,29 @@ impl Core {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The reading connection's id at the broker; 0 if there is none.
+    pub(crate) fn reader_id(&self) -> i64 {
+        self.reader.load(Ordering::SeqCst)
+    }
+
+    /// There is a reading connection, or none (0). A new one reads nothing of ordered streams before it is known as their reader's.
     pub(crate) fn reads_as(&self, client_id: i64) {
-        self.reader.store(client_id, Ordering::Release);
+        self.reader.store(client_id, Ordering::SeqCst);
+        if client_id == 0 {
+            self.lanes().iter().filter_map(|lane| lane.ownership()).for_each(Ownership::interrupt);
+        }
+        self.reconnected.notify_one();
+    }
+
+    /// The stream is not this process's any more. Says whether it was.
+    pub(crate) fn lose(&self, lane: &Lane) -> bool {
+        let lost = lane.ownership().is_some_and(Ownership::lose);
+        if lost {
+            lane.set_stalled(false);
+            self.changed_readable();
+            self.disowned.notify_one();
+        }
+        lost
     }
 
     /// Ends a read that is blocked, in order: the reader gets an empty reply.
@@ -205,7 +242,7 @@ impl Core {
     /// If the broker can't be reached or refuses.
     pub(crate) async fn unblock_reader(&self) -> Result<(), CommandError> {
         let mut command = cmd("CLIENT");
-        command.arg("UNBLOCK").arg(self.reader.load(Ordering::Acquire));
+        command.arg("UNBLOCK").arg(self.reader_id());
         self.link.send(&command).await.map(drop)
     }
 

@@ -73,8 +73,7 @@ pub(crate) async fn run(core: Arc<Core>, again: mpsc::Sender<Again>, mut stop: w
         let now = Instant::now();
         for lane in core.lanes() {
             // Where order is kept, what waits is the reader's.
-            let mine = !core.settings.ordered || lane.is_owned();
-            if !mine || !core.times.take(lane.index, now) {
+            if !lane.may_take() || !core.times.take(lane.index, now) {
                 continue;
             }
             // A place in the worker's inbox first: what is taken here is run next.
@@ -96,9 +95,10 @@ pub(crate) async fn run(core: Arc<Core>, again: mpsc::Sender<Again>, mut stop: w
                 }
             }
         }
+        let lanes = core.lanes();
         let wake = core
             .times
-            .first(|lane| !core.settings.ordered || core.owns(lane))
+            .first(|lane| lanes.iter().any(|known| known.index == lane && known.may_take()))
             .map_or(look, |first| first.min(look));
         tokio::select! {
             () = tokio::time::sleep_until(wake) => {}
@@ -145,8 +145,8 @@ async fn look_around(core: &Core) -> Result<(), CommandError> {
 
 /// What is due, and what should be and is gone.
 async fn take(core: &Arc<Core>, lane: &Arc<Lane>) -> Result<(Batch, Vec<EntryId>), CommandError> {
-    let (count, ordered) = (batch_length(core), core.settings.ordered);
-    let Due { mut taken, next } = scripts::take_due(&core.link, lane, core.owner(), count, ordered).await?;
+    let Due { mut taken, next } =
+        scripts::take_due(&core.link, lane, core.owner(), batch_length(core)).await?;
     core.saw_broker_ms(taken.time);
     if let Some(next) = next {
         core.times.at(lane.index, Instant::now() + Duration::from_millis(next));

@@ -4,10 +4,25 @@ use redis::{Pipeline, cmd};
 
 use super::core::{Core, Start};
 use super::lane::Lane;
+use super::scripts;
 use crate::backend::command::again_stream;
 use crate::backend::reply::{self, Attributes};
 use crate::entry::EntryId;
-use crate::error::CommandError;
+use crate::error::{CommandError, PartitionsError};
+use crate::partition::agree;
+
+/// Sees to it that every stream has as many partitions as the handlers' events say.
+///
+/// # Errors
+/// If one has another number, or the broker can't be reached.
+pub(crate) async fn agree_all(core: &Core) -> Result<Result<(), PartitionsError>, CommandError> {
+    for (topic, partitions) in &core.topics {
+        if let Err(mismatch) = agree(&core.link, topic, *partitions).await? {
+            return Ok(Err(mismatch));
+        }
+    }
+    Ok(Ok(()))
+}
 
 /// Makes the group on every stream that has none; streams that do not exist are made too. A group that there was before, and that was lost
 /// or destroyed, goes on where it was.
@@ -28,6 +43,8 @@ pub(crate) async fn create_all(core: &Core) -> Result<(), CommandError> {
             }
             None => {
                 create(core, &lane.stream, &start).await?;
+                // What is put aside in the first second is known by this alone if the group is lost.
+                scripts::save_cursor(&core.link, &lane, &core.names.group).await?;
             }
         }
     }
@@ -40,17 +57,25 @@ pub(crate) async fn create_all(core: &Core) -> Result<(), CommandError> {
 /// If the broker can't be reached or refuses.
 pub(crate) async fn find_sides(core: &Core) -> Result<(), CommandError> {
     let lanes = core.lanes();
-    for lane in lanes.iter().filter(|lane| !lane.is_side()) {
-        let key = again_stream(&lane.stream, &core.names.group);
-        if lanes.iter().any(|known| *known.stream == *key) {
-            continue;
-        }
-        let exists = core.link.send(cmd("EXISTS").arg(&key)).await?;
-        if reply::integer(&exists) == Some(1) {
+    let missing: Vec<_> = lanes
+        .iter()
+        .filter(|lane| !lane.is_side())
+        .map(|lane| (lane, again_stream(&lane.stream, &core.names.group)))
+        .filter(|(_, key)| lanes.iter().all(|known| *known.stream != **key))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut questions = Pipeline::with_capacity(missing.len());
+    for (_, key) in &missing {
+        questions.cmd("EXISTS").arg(key);
+    }
+    let replies = core.link.send_all(&questions).await?;
+    for ((lane, key), exists) in missing.into_iter().zip(replies) {
+        if reply::integer(&exists?) == Some(1) {
             create(core, &key, "0").await?;
             core.add_side(lane);
-            // A read that is blocked does not know of it.
-            core.unblock_reader().await?;
+            core.changed_readable();
         }
     }
     Ok(())
@@ -62,6 +87,11 @@ pub(crate) async fn find_sides(core: &Core) -> Result<(), CommandError> {
 /// # Errors
 /// If the broker can't be reached or refuses.
 pub(crate) async fn heal(core: &Core) -> Result<(), CommandError> {
+    for (topic, partitions) in &core.topics {
+        if let Err(error) = agree(&core.link, topic, *partitions).await? {
+            tracing::error!(%error, "the broker lost the stream, and somebody made it anew");
+        }
+    }
     for lane in core.lanes() {
         let held = core.held.lowest(lane.index).map(EntryId::previous);
         let known = match (held, saved(core, &lane).await?) {

@@ -1,6 +1,6 @@
 //! The entries that this process holds: read, queued, running, or settled and not yet confirmed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +72,11 @@ impl Held {
     /// The first of the stream that is held.
     pub(crate) fn lowest(&self, lane: usize) -> Option<EntryId> {
         self.lock().keys().filter(|(held, _)| *held == lane).map(|(_, id)| *id).min()
+    }
+
+    /// All of the stream that are held.
+    pub(crate) fn of(&self, lane: usize) -> HashSet<EntryId, RandomState> {
+        self.lock().keys().filter(|(held, _)| *held == lane).map(|(_, id)| *id).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

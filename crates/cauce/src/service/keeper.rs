@@ -162,8 +162,8 @@ async fn gone(core: &Core, lane: &Lane, watch: &mut Watch) -> Result<Vec<String>
             continue;
         }
         if other.pending > 0 {
-            // Where order is kept, its successor as reader takes everything, in order.
-            if !core.settings.ordered {
+            // Where order is kept, the next reader takes everything, in order; what is left after that is no instance's.
+            if lane.may_take() {
                 gone.push(other.name);
             }
         } else if other.member

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::handler::Route;
+use super::ownership::Ownership;
 use super::scripts::{Run, TakenEntry};
 use crate::backend::command::{again_stream, companion, dead_stream};
 use crate::entry::{EntryId, Fields};
+use crate::partition::partition_stream;
 
 /// Handlers by action. There are few: looking them all through is the quickest.
 pub(crate) type Routes = Vec<(&'static str, Arc<Route>)>;
@@ -31,10 +33,41 @@ pub(crate) fn lease_key(stream: &str, group: &str, consumer: &str) -> String {
     companion(stream, &format!("lease:{group}:{consumer}"))
 }
 
+/// The lease of the group's one reader of a stream, where order is kept.
+pub(crate) fn reader_key(stream: &str, group: &str) -> String {
+    companion(stream, &format!("reader:{group}"))
+}
+
+/// Who the one reader is or was, since when, and by which connection.
+pub(crate) fn owner_key(stream: &str, group: &str) -> String {
+    companion(stream, &format!("owner:{group}"))
+}
+
+/// What a service reads.
+pub(crate) struct Lanes {
+    /// The streams that its handlers' events name, with their numbers of partitions.
+    pub(crate) topics: Vec<(&'static str, u16)>,
+    /// One for each stream that they are.
+    pub(crate) lanes: Vec<Arc<Lane>>,
+}
+
+/// Which stream a lane is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source<'a> {
+    /// The stream that the events name.
+    pub(crate) topic: &'a str,
+    /// Its partition, if it has any.
+    pub(crate) partition: Option<u16>,
+    /// Whether the order of keys is kept, so that it has one reader in the group.
+    pub(crate) ordered: bool,
+}
+
 /// One stream that the service reads, and the keys that are kept beside it.
 pub(crate) struct Lane {
     /// Its place among the service's lanes.
     pub(crate) index: usize,
+    /// The stream that its events name. The partitions of one are shared out among the instances.
+    pub(crate) topic: Arc<str>,
     /// The key that is read.
     pub(crate) stream: Arc<str>,
     /// The stream that its entries belong to: itself, but for a side stream.
@@ -56,25 +89,43 @@ pub(crate) struct Lane {
     cursor: Mutex<EntryId>,
     /// Whether something was read or settled since the cursor was saved.
     touched: AtomicBool,
+    /// The lease of the one reader, where order is kept.
+    pub(crate) reader: String,
+    /// Who that is.
+    pub(crate) owner: String,
     /// Whether this process is the group's one reader of the stream, where order is kept.
-    owned: AtomicBool,
+    ownership: Option<Ownership>,
+    /// Whether too many entries wait behind others of their keys.
+    stalled: AtomicBool,
 }
 
 impl Lane {
-    pub(crate) fn new(index: usize, stream: &str, group: &Arc<str>, routes: Routes) -> Self {
-        Self::with(index, stream, stream.into(), group, Arc::new(routes))
+    pub(crate) fn new(index: usize, source: Source<'_>, group: &Arc<str>, routes: Arc<Routes>) -> Self {
+        let Source { topic, partition, ordered } = source;
+        let stream = partition.map_or_else(|| topic.to_owned(), |number| partition_stream(topic, number));
+        let origin = Arc::from(&*stream);
+        Self { topic: topic.into(), ..Self::with(index, &stream, origin, group, routes, ordered) }
     }
 
     /// The side stream on which this group alone gets copies of entries again.
     pub(crate) fn side(&self, index: usize) -> Self {
         let stream = again_stream(&self.origin, &self.group);
-        Self::with(index, &stream, Arc::clone(&self.origin), &self.group, Arc::clone(&self.routes))
+        let (origin, routes) = (Arc::clone(&self.origin), Arc::clone(&self.routes));
+        Self::with(index, &stream, origin, &self.group, routes, self.is_ordered())
     }
 
-    fn with(index: usize, stream: &str, origin: Arc<str>, group: &Arc<str>, routes: Arc<Routes>) -> Self {
+    fn with(
+        index: usize,
+        stream: &str,
+        origin: Arc<str>,
+        group: &Arc<str>,
+        routes: Arc<Routes>,
+        ordered: bool,
+    ) -> Self {
         let key = |kind: &str| companion(stream, &format!("{kind}:{group}"));
         Self {
             index,
+            topic: stream.into(),
             stream: stream.into(),
             dead: dead_stream(&origin).into(),
             origin,
@@ -86,7 +137,10 @@ impl Lane {
             routes,
             cursor: Mutex::default(),
             touched: AtomicBool::new(true),
-            owned: AtomicBool::new(false),
+            reader: reader_key(stream, group),
+            owner: owner_key(stream, group),
+            ownership: ordered.then(Ownership::new),
+            stalled: AtomicBool::new(false),
         }
     }
 
@@ -118,19 +172,35 @@ impl Lane {
         *self.lock()
     }
 
-    /// Whether this process is the group's one reader of the stream.
-    pub(crate) fn is_owned(&self) -> bool {
-        self.owned.load(Ordering::Acquire)
+    /// Whether the order of keys is kept.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.ownership.is_some()
+    }
+
+    /// Whether this process is the one reader, where order is kept.
+    pub(crate) fn ownership(&self) -> Option<&Ownership> {
+        self.ownership.as_ref()
+    }
+
+    /// The epoch under which a handler of its entries may begin now, if it may.
+    pub(crate) fn may_run(&self) -> Option<u64> {
+        self.ownership.as_ref().map_or(Some(0), Ownership::may_run)
+    }
+
+    /// Whether new entries may be read by the connection of this id.
+    pub(crate) fn may_read(&self, connection: i64) -> bool {
+        let own = self.ownership.as_ref().is_none_or(|ownership| ownership.may_read(connection));
+        own && !self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Whether entries that others left behind may be taken one by one: where order is kept, all that was pending is taken first.
+    pub(crate) fn may_take(&self) -> bool {
+        self.ownership.as_ref().is_none_or(Ownership::is_reading)
     }
 
     /// Says what it was before.
-    pub(crate) fn set_owned(&self, owned: bool) -> bool {
-        self.owned.swap(owned, Ordering::AcqRel)
-    }
-
-    /// The key that exists as long as the group has a reader of the stream, where order is kept.
-    pub(crate) fn reader_key(&self) -> String {
-        companion(&self.stream, &format!("reader:{}", self.group))
+    pub(crate) fn set_stalled(&self, stalled: bool) -> bool {
+        self.stalled.swap(stalled, Ordering::Relaxed)
     }
 
     /// Something was read or settled.
@@ -189,16 +259,18 @@ pub(crate) struct Lease {
     pub(crate) killer: bool,
     /// Whether it is not to run yet: its time will come, and until then others of its key wait.
     pub(crate) parked: bool,
+    /// Under which epoch of its stream's ownership it runs, where order is kept.
+    pub(crate) epoch: u64,
 }
 
 impl Lease {
     pub(crate) fn taken(entry: &TakenEntry, deadline: u64) -> Self {
         let TakenEntry { noted, crashes, alone, parked, .. } = *entry;
-        Self { pending: true, deadline, noted, crashes, killer: alone, parked }
+        Self { pending: true, deadline, noted, crashes, killer: alone, parked, epoch: 0 }
     }
 
     pub(crate) fn fresh(deadline: u64, pending: bool) -> Self {
-        Self { pending, deadline, noted: false, crashes: 0, killer: false, parked: false }
+        Self { pending, deadline, noted: false, crashes: 0, killer: false, parked: false, epoch: 0 }
     }
 }
 

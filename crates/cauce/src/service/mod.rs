@@ -2,6 +2,7 @@
 
 mod agenda;
 mod attempts;
+mod balance;
 mod batch;
 mod calls;
 mod core;
@@ -16,6 +17,7 @@ mod keeper;
 mod lane;
 mod ordered;
 mod outcome;
+mod ownership;
 mod pending;
 mod reader;
 mod report;
@@ -31,7 +33,7 @@ pub use batch::{Batch, IntoOutcomes};
 pub use extract::{Context, Delivery, Extract, FromRef, Headers, State};
 pub use handler::{Arguments, BatchArguments, Handler};
 pub use handling::Handling;
-pub(crate) use lane::{attempts_key, due_key, members_key};
+pub(crate) use lane::{attempts_key, due_key, members_key, owner_key, reader_key};
 pub use outcome::{HandlerError, IntoOutcome, Verdict};
 pub(crate) use report::Counters;
 pub use report::Report;
@@ -46,9 +48,9 @@ use std::time::Duration;
 use self::core::{Core, Settings, host};
 use self::extract::Names;
 use self::handler::{Route, Work, batch_call, call, key_of};
-use self::lane::{Lane, Routes};
+use self::lane::{Lane, Lanes, Routes, Source};
 use crate::bus::Bus;
-use crate::error::CommandError;
+use crate::error::{CommandError, PartitionsError};
 use crate::event::Event;
 use crate::inspect::Retention;
 
@@ -82,6 +84,7 @@ pub struct Service<S = ()> {
 
 struct Registered {
     stream: &'static str,
+    partitions: u16,
     action: &'static str,
     route: Route,
 }
@@ -159,7 +162,12 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             );
         };
         let route = Route { number: self.routes.len(), work, key: key_of::<E>, handling };
-        self.routes.push(Registered { stream: E::STREAM, action: E::ACTION, route });
+        self.routes.push(Registered {
+            stream: E::STREAM,
+            partitions: E::PARTITIONS,
+            action: E::ACTION,
+            route,
+        });
         self
     }
 
@@ -173,8 +181,12 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// meanwhile. Events without a key have no order.
     ///
     /// Each stream has one reader in the group then: further instances wait, and take over when its lease ends or it stops. A retry keeps the
-    /// others of its key waiting, up to `waiting` entries in all; past that, nothing more is read until there are fewer, and
+    /// others of its key waiting, up to `waiting` entries of each stream; past that, nothing more of it is read until there are fewer, and
     /// [`Report::stalled`] says so. Every event of the stream is decoded twice.
+    ///
+    /// A partitioned stream (`#[event(partitions = N)]`) is always handled so, each partition by itself, and the instances share the partitions out
+    /// among them; `waiting` is 1,000 then, unless this says otherwise. A handler that still runs when its instance gives a partition up or loses it is
+    /// cut off: at its next `.await` it is dropped.
     pub fn ordered_by_key(mut self, waiting: usize) -> Self {
         self.settings.ordered = true;
         self.settings.behind_max = waiting.max(1);
@@ -267,15 +279,18 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     pub async fn start(self, bus: &Bus) -> Result<Running, ServiceError> {
         let group: Arc<str> = self.name.as_str().into();
         let consumer = consumer_name(self.settings.consumer_prefix.as_deref().unwrap_or(&self.name));
-        let lanes = lanes(&group, self.routes, &self.handling, self.settings.ordered)?;
+        let lanes = lanes(&group, self.routes, &self.handling, &self.settings)?;
         let core =
             Core::new(bus.link().clone(), Names { group, consumer: consumer.into() }, self.settings, lanes);
         let joined = async {
             core.saw_broker_ms(bus.inspect().time_ms().await?);
+            if let Err(mismatch) = group::agree_all(&core).await? {
+                return Ok(Err(mismatch));
+            }
             group::create_all(&core).await?;
-            keeper::join(&core).await
+            keeper::join(&core).await.map(Ok)
         };
-        joined.await.map_err(|source| ServiceError::Group { group: self.name, source })?;
+        joined.await.map_err(|source| ServiceError::Group { group: self.name, source })??;
         Ok(Running::start(core, bus.clone()))
     }
 }
@@ -312,6 +327,17 @@ pub enum ServiceError {
         /// The action.
         action: &'static str,
     },
+    /// What is read with NOACK can't be handed over, and so has no order across instances.
+    #[error(
+        "the service keeps the order of the stream `{stream}`, and acknowledges nothing: leave out .no_ack(), or the order"
+    )]
+    OrderedNoAck {
+        /// The stream.
+        stream: &'static str,
+    },
+    /// Two events of one stream, or the program and the broker, say different numbers of partitions.
+    #[error(transparent)]
+    Partitions(#[from] PartitionsError),
     /// Its consumer group can't be made.
     #[error("the consumer group `{group}` can't be made: {source}")]
     Group {
@@ -329,32 +355,50 @@ fn lanes(
     group: &Arc<str>,
     registered: Vec<Registered>,
     defaults: &Handling,
-    ordered: bool,
-) -> Result<Vec<Arc<Lane>>, ServiceError> {
-    let mut streams: Vec<(&'static str, Routes)> = Vec::new();
-    for Registered { stream, action, mut route } in registered {
+    settings: &Settings,
+) -> Result<Lanes, ServiceError> {
+    let mut topics: Vec<(&'static str, u16)> = Vec::new();
+    let mut handlers: Vec<Routes> = Vec::new();
+    for Registered { stream, partitions, action, mut route } in registered {
+        let ordered = settings.ordered || partitions > 0;
         if ordered && matches!(route.work, Work::Many { .. }) {
             return Err(ServiceError::OrderedBatch { action });
         }
-        route.handling = route.handling.or(defaults);
-        let index = streams.iter().position(|(found, _)| *found == stream).unwrap_or(streams.len());
-        if index == streams.len() {
-            streams.push((stream, Routes::new()));
+        if ordered && !settings.acknowledge {
+            return Err(ServiceError::OrderedNoAck { stream });
         }
-        let Some((_, routes)) = streams.get_mut(index) else { continue };
+        route.handling = route.handling.or(defaults);
+        let index = topics.iter().position(|(found, _)| *found == stream).unwrap_or(topics.len());
+        if index == topics.len() {
+            topics.push((stream, partitions));
+            handlers.push(Routes::new());
+        }
+        let (Some((_, there)), Some(routes)) = (topics.get(index), handlers.get_mut(index)) else { continue };
+        if *there != partitions {
+            let mismatch = PartitionsError { stream: stream.to_owned(), here: partitions, there: *there };
+            return Err(mismatch.into());
+        }
         if routes.iter().any(|(known, _)| *known == action) {
             return Err(ServiceError::TwoHandlers { stream, action });
         }
         routes.push((action, Arc::new(route)));
     }
-    if streams.is_empty() {
+    if topics.is_empty() {
         return Err(ServiceError::NoHandler);
     }
-    Ok(streams
-        .into_iter()
-        .enumerate()
-        .map(|(index, (stream, routes))| Arc::new(Lane::new(index, stream, group, routes)))
-        .collect())
+    let mut lanes: Vec<Arc<Lane>> = Vec::new();
+    for ((topic, partitions), routes) in topics.iter().zip(handlers) {
+        let routes = Arc::new(routes);
+        let numbers: Vec<Option<u16>> = match partitions {
+            0 => vec![None],
+            some => (0..*some).map(Some).collect(),
+        };
+        for partition in numbers {
+            let source = Source { topic, partition, ordered: settings.ordered || *partitions > 0 };
+            lanes.push(Arc::new(Lane::new(lanes.len(), source, group, Arc::clone(&routes))));
+        }
+    }
+    Ok(Lanes { topics, lanes })
 }
 
 /// Unique for every start: a name that two processes share would let one settle what the other runs.

@@ -34,7 +34,7 @@ pub(crate) async fn recover(
     idle: Duration,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<(), CommandError> {
-    for lane in core.lanes() {
+    for lane in core.lanes().into_iter().filter(|lane| lane.may_take()) {
         let mut after = None;
         loop {
             let found = page(core, &lane, idle, after).await?;

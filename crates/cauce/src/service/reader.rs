@@ -20,6 +20,8 @@ use crate::error::CommandError;
 const BLOCK: Duration = Duration::from_secs(5);
 /// A reply that is later than this after the block's end will not come any more.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a read that was told to end may take for it.
+const ROUSE: Duration = Duration::from_millis(10);
 /// Entries of one stream that one read asks for at most.
 pub(crate) const COUNT_MAX: usize = 1000;
 
@@ -32,6 +34,12 @@ pub(crate) enum Again {
     Gone {
         lane: usize,
         ids: Vec<EntryId>,
+    },
+    /// Everything of an ordered stream that was pending came before this: new entries may be read, by the connection of this id.
+    Open {
+        lane: Arc<Lane>,
+        epoch: u64,
+        connection: i64,
     },
 }
 
@@ -59,7 +67,10 @@ pub(crate) async fn run(
             tracing::warn!(%error, "lost deliveries not recovered yet; the keeper will find them");
         }
         first = false;
-        match read(&core, &pace, &batches, &mut stop, &mut wire).await {
+        let end = read(&core, &pace, &batches, &mut stop, &mut wire).await;
+        core.end_read();
+        core.reads_as(0);
+        match end {
             End::Stopped => return true,
             End::Lost if *stop.borrow() => return false,
             End::Lost => {}
@@ -114,10 +125,12 @@ async fn read(
         };
         let Ok(permit) = permit else { return End::Stopped };
         let Some(lanes) = readable(core, stop).await else { return End::Stopped };
-        let count = pace.0.load(Ordering::Relaxed).min(core.held.room()).max(1);
+        // The broker gives so many of each stream.
+        let count = pace.0.load(Ordering::Relaxed).min(core.held.room() / lanes.len()).max(1);
         let request = request(core, &lanes, count);
         let replies = tokio::time::timeout(BLOCK + GRACE, wire.exchange(&request, 2)).await;
         let read = replies.map(|replies| replies.and_then(|replies| decode(core, &lanes, replies)));
+        core.end_read();
         match read {
             Ok(Ok(Some(batch))) if batch.is_empty() => {}
             Ok(Ok(Some(batch))) => {
@@ -141,15 +154,34 @@ async fn read(
 
 /// The lanes that may be read now; waits until there are some. `None` if told to stop.
 async fn readable(core: &Core, stop: &mut watch::Receiver<bool>) -> Option<Vec<Arc<Lane>>> {
+    let mut readable = core.readable();
     loop {
-        let changed = core.readable_changed();
-        let lanes = core.readable_lanes();
+        let lanes = core.begin_read();
         if !lanes.is_empty() {
             return Some(lanes);
         }
+        core.end_read();
         tokio::select! {
-            () = changed => {}
+            _ = readable.changed() => {}
             () = stopped(stop) => return None,
+        }
+    }
+}
+
+/// Ends a blocked read when other streams may be read by now, until told to stop.
+pub(crate) async fn rouse(core: Arc<Core>, mut stop: watch::Receiver<bool>) {
+    let mut readable = core.readable();
+    loop {
+        tokio::select! {
+            _ = readable.changed() => {}
+            () = stopped(&mut stop) => return,
+        }
+        // The read may just be on its way to the broker: then it is said again.
+        while core.is_read_outdated() && !*stop.borrow() {
+            if let Err(error) = core.unblock_reader().await {
+                tracing::debug!(%error, "the read ends by itself");
+            }
+            tokio::time::sleep(ROUSE).await;
         }
     }
 }

@@ -9,21 +9,18 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::core::Core;
 use super::lane::{Delivered, Lane};
+use super::ordered::Outlets;
+use super::ownership::Ownership;
 use super::reader::{self, COUNT_MAX, Pace};
 use super::report::Report;
+use super::settle::{BACK_LENGTH, Returned};
 use super::worker::{Inbox, Leftover, Worker};
 use super::{due, keeper, ordered, scripts, settle};
 use crate::bus::Bus;
-use crate::entry::EntryId;
 use crate::schedule::Movers;
 
 /// How long the last words to the broker may take when a service stops.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Entries that are handed back with one command.
-const BACK_LENGTH: usize = 500;
-
-/// An entry that is handed back: its id, its delivery count, and the count that it gets.
-type Returned = (EntryId, u32, u32);
 
 /// A service that runs in the background. [`stop`](Self::stop) ends it in order; dropping it cuts it off as a crash would: its entries
 /// stay pending, and other instances take them over.
@@ -36,7 +33,7 @@ pub struct Running {
     settler: JoinHandle<()>,
     /// What brings entries in besides the reader.
     takers: Vec<JoinHandle<()>>,
-    renewal: AbortHandle,
+    renewals: Vec<AbortHandle>,
     /// They append what waits for its time on the streams of the service, as long as somebody holds them.
     _movers: Arc<Movers>,
 }
@@ -58,15 +55,12 @@ impl Running {
         let worker = tokio::spawn(worker.run(Inbox { fresh, again }, stop.subscribe()));
         let mut takers =
             vec![tokio::spawn(due::run(Arc::clone(&core), again_sender.clone(), stop.subscribe()))];
-        let renewal = tokio::spawn(keeper::renew(Arc::clone(&core))).abort_handle();
-        if core.settings.ordered {
-            let own = ordered::run(
-                Arc::clone(&core),
-                again_sender.clone(),
-                settlement_sender.clone(),
-                stop.subscribe(),
-            );
-            takers.push(tokio::spawn(own));
+        takers.push(tokio::spawn(reader::rouse(Arc::clone(&core), stop.subscribe())));
+        let mut renewals = vec![tokio::spawn(keeper::renew(Arc::clone(&core))).abort_handle()];
+        if core.lanes().iter().any(|lane| lane.is_ordered()) {
+            renewals.push(tokio::spawn(ordered::renew(Arc::clone(&core))).abort_handle());
+            let outlets = Outlets { again: again_sender.clone(), settlements: settlement_sender.clone() };
+            takers.push(tokio::spawn(ordered::run(Arc::clone(&core), outlets, stop.subscribe())));
         }
         let take_over =
             keeper::take_over(Arc::clone(&core), again_sender.clone(), settlement_sender, stop.subscribe());
@@ -77,7 +71,7 @@ impl Running {
         }
         let reading = reader::run(Arc::clone(&core), pace, fresh_sender, again_sender, stop.subscribe());
         let reader = tokio::spawn(reading);
-        Self { core, stop, reader, worker, settler, takers, renewal, _movers: movers }
+        Self { core, stop, reader, worker, settler, takers, renewals, _movers: movers }
     }
 
     /// What it has done so far.
@@ -91,6 +85,14 @@ impl Running {
     #[must_use]
     pub fn held(&self) -> usize {
         self.core.held.len()
+    }
+
+    /// The streams whose one reader this process is: partitions, and streams whose order is kept. Others of the group read the rest.
+    #[must_use]
+    pub fn reads_alone(&self) -> Vec<String> {
+        let lanes = self.core.lanes();
+        let mine = lanes.iter().filter(|lane| lane.ownership().is_some_and(Ownership::is_reading));
+        mine.map(|lane| lane.stream.to_string()).collect()
     }
 
     /// This process's name in the consumer group.
@@ -112,7 +114,7 @@ impl Running {
         }
         let left = (&mut self.worker).await.unwrap_or_default();
         // Leases were renewed until the last handler ended.
-        self.renewal.abort();
+        self.renewals.iter().for_each(AbortHandle::abort);
         if tokio::time::timeout(FAREWELL, self.hand_back(left)).await.is_err() {
             tracing::warn!(
                 "the broker did not answer; what was not run stays pending until it is taken over"
@@ -154,7 +156,8 @@ impl Running {
         let cut_off = cut_off.into_iter().map(|delivered| (delivered.attempt, delivered));
         let mut by_lane: Vec<(Arc<Lane>, Vec<Returned>)> = Vec::new();
         for (restored, Delivered { lane, id, attempt, lease, .. }) in not_run.chain(cut_off) {
-            if !lease.pending {
+            // What waits for its next attempt stays as it is.
+            if !lease.pending || lease.parked {
                 continue;
             }
             match by_lane.iter_mut().find(|(found, _)| Arc::ptr_eq(found, &lane)) {
@@ -175,8 +178,8 @@ impl Running {
     /// Takes the consumer's name out of the group, unless it has pending entries: deleting it would lose them.
     async fn leave(&self) {
         for lane in self.core.lanes() {
-            if self.core.settings.ordered {
-                ordered::give_up(&self.core, &lane).await;
+            if lane.ownership().is_some_and(Ownership::is_held) {
+                ordered::disown(&self.core, &lane, true).await;
             }
             let (group, consumer) = (&self.core.names.group, &self.core.names.consumer);
             match scripts::remove(&self.core.link, &lane, group, consumer, true).await {
@@ -198,7 +201,7 @@ impl Drop for Running {
         for task in &self.takers {
             task.abort();
         }
-        self.renewal.abort();
+        self.renewals.iter().for_each(AbortHandle::abort);
     }
 }
 

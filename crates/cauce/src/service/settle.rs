@@ -23,15 +23,28 @@ pub(crate) const QUEUE_LENGTH: usize = 1024;
 const BATCH_LENGTH: usize = 256;
 /// Ids of one command at most: a script can't unpack more than about 8,000.
 const BATCH_LENGTH_MAX: usize = 1000;
+/// Entries that are handed back with one command.
+pub(crate) const BACK_LENGTH: usize = 500;
 /// How long fewer wait for company.
 const LINGER: Duration = Duration::from_millis(1);
 
 /// What is to be told the broker about entries.
 pub(crate) enum Settlement {
-    Acknowledge { lane: Arc<Lane>, runs: Runs },
+    Acknowledge {
+        lane: Arc<Lane>,
+        runs: Runs,
+    },
     Retry(Box<Retrying>),
     DeadLetter(Box<DeadLetter>),
+    /// Entries of a stream that this process gives up, or lost.
+    HandBack {
+        lane: Arc<Lane>,
+        entries: Vec<Returned>,
+    },
 }
+
+/// An entry that is handed back: its id, its delivery count, and the count that it gets.
+pub(crate) type Returned = (EntryId, u32, u32);
 
 /// An entry that failed and is tried again.
 pub(crate) struct Retrying {
@@ -83,6 +96,9 @@ pub(crate) async fn run(core: Arc<Core>, mut settlements: mpsc::Receiver<Settlem
                 }
                 Settlement::DeadLetter(letter) => {
                     beside.spawn(bury(Arc::clone(&core), letter));
+                }
+                Settlement::HandBack { lane, entries } => {
+                    beside.spawn(hand_back(Arc::clone(&core), lane, entries));
                 }
             }
         }
@@ -159,7 +175,8 @@ async fn put_aside(core: Arc<Core>, retrying: Box<Retrying>) {
         reason,
         error: &error,
     };
-    let tell = || scripts::park(&core.link, lane, core.owner(), &attempt, core.parks_with(), millis(delay));
+    let tell =
+        || scripts::park(&core.link, lane, core.owner(), &attempt, core.parks_with(lane), millis(delay));
     match persist("retries", tell).await {
         // What was put aside by a command whose reply was lost counts as late too, and is found all the same.
         Ok(false) => core.counters.late.one(),
@@ -171,6 +188,16 @@ async fn put_aside(core: Arc<Core>, retrying: Box<Retrying>) {
     core.times.at(lane.index, Instant::now() + delay);
     lane.touch();
     core.held.release(lane.index, [delivered.id]);
+}
+
+/// For the next reader of the stream. What the broker is not told of stays pending, and that reader takes it all the same.
+async fn hand_back(core: Arc<Core>, lane: Arc<Lane>, entries: Vec<Returned>) {
+    for some in entries.chunks(BACK_LENGTH) {
+        if let Err(error) = scripts::give_back(&core.link, &lane, core.owner(), some).await {
+            tracing::debug!(%error, stream = %lane.stream, "not handed back; the next reader takes it over");
+        }
+    }
+    core.held.release(lane.index, entries.iter().map(|(id, ..)| *id));
 }
 
 /// Moves an entry to the dead letters, at once or not at all.

@@ -20,7 +20,7 @@ use super::handler::{Begun, Call, Route, Work};
 use super::lane::{Delivered, Lane, Routed};
 use super::outcome::{Outcome, Verdict};
 use super::reader::{Again, Batch, COUNT_MAX, Pace, stopped};
-use super::settle::{DeadLetter, Retrying, Settlement};
+use super::settle::{DeadLetter, Retrying, Returned, Settlement};
 
 /// A batch that is done sooner asks for larger ones; one that takes longer than the second, for smaller ones.
 const BATCH_TIME: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
@@ -96,6 +96,7 @@ impl Worker {
                 biased;
                 () = stopped(&mut stop) => break,
                 Some(ended) = self.running.join_next() => self.ended(ended).await,
+                () = self.core.disowned.notified() => self.clear_out(&mut inbox).await,
                 Some(again) = inbox.again.recv(), if room => self.take_again(again),
                 Some(batch) = inbox.fresh.recv(), if room => self.take_fresh(batch),
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
@@ -131,6 +132,40 @@ impl Worker {
         match again {
             Again::Run(batch) => self.agenda.add(batch),
             Again::Gone { lane, ids } => self.agenda.free_gone(lane, &ids),
+            Again::Open { lane, epoch, connection } => {
+                if lane.ownership().is_some_and(|ownership| ownership.open(epoch, connection)) {
+                    self.core.changed_readable();
+                    tracing::info!(stream = %lane.stream, group = %self.core.names.group, "reads the stream, as its only reader");
+                }
+            }
+        }
+    }
+
+    /// Hands back what has not begun of streams that are not this process's any more.
+    async fn clear_out(&mut self, inbox: &mut Inbox) {
+        while self.accept(inbox) {}
+        for lane in self.core.lanes().into_iter().filter(|lane| lane.may_run().is_none()) {
+            let entries = self.agenda.take_lane(lane.index);
+            self.hand_back(&lane, entries).await;
+        }
+    }
+
+    async fn hand_back(&self, lane: &Arc<Lane>, entries: Vec<Delivered>) {
+        // What waits for its next attempt stays as it is.
+        let (waiting, not_run): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|delivered| delivered.lease.parked);
+        self.core.held.release(lane.index, waiting.into_iter().map(|delivered| delivered.id));
+        // What was not run was not an attempt.
+        let not_run: Vec<Returned> = not_run
+            .into_iter()
+            .map(|delivered| (delivered.id, delivered.attempt, delivered.attempt - 1))
+            .collect();
+        if !not_run.is_empty() {
+            self.core.counters.returned.add(not_run.len());
+            let _ = self
+                .settlements
+                .send(Settlement::HandBack { lane: Arc::clone(lane), entries: not_run })
+                .await;
         }
     }
 
@@ -178,6 +213,9 @@ impl Worker {
 
     /// Two instances or more died with it. The broker is told first that it runs alone: if this one dies too, it was the cause.
     async fn start_alone(&mut self, delivered: Delivered) {
+        if delivered.lane.may_run().is_none() {
+            return self.start(delivered).await;
+        }
         let mut mark = cmd("HSET");
         mark.arg(&delivered.lane.attempts)
             .arg(format!("alone:{}", delivered.id))
@@ -189,8 +227,10 @@ impl Worker {
         self.alone = !self.running.is_empty();
     }
 
-    async fn start(&mut self, delivered: Delivered) {
+    async fn start(&mut self, mut delivered: Delivered) {
         let lane = Arc::clone(&delivered.lane);
+        let Some(epoch) = lane.may_run() else { return self.hand_back(&lane, vec![delivered]).await };
+        delivered.lease.epoch = epoch;
         let route = match lane.route(&delivered.fields) {
             Routed::To(route) => route,
             Routed::Unhandled => {
@@ -204,8 +244,7 @@ impl Worker {
             }
         };
         let mut key = None;
-        let mut delivered = delivered;
-        if self.core.settings.ordered {
+        if lane.is_ordered() {
             match (route.key)(&delivered.fields) {
                 Ok(Some(found)) => {
                     let found = (lane.index, found);
@@ -326,11 +365,11 @@ impl Worker {
         let (reason, error, chain, verdict) = match outcome {
             Outcome::Handled => {
                 counters.handled.one();
-                self.free(key.as_ref());
+                self.free(&delivered, key.as_ref());
                 return self.acknowledge(delivered);
             }
             Outcome::Undecodable(problem) => {
-                self.free(key.as_ref());
+                self.free(&delivered, key.as_ref());
                 return self.bury(delivered, "undecodable", problem.to_string(), Vec::new(), None).await;
             }
             Outcome::Failed(error) => {
@@ -339,7 +378,7 @@ impl Worker {
                 (reason, error.to_string(), error.chain().map(str::to_owned).collect(), verdict)
             }
             Outcome::Panicked(message) => ("panicked", message, Vec::new(), Verdict::Retry),
-            Outcome::CutOff => return,
+            Outcome::CutOff => return self.let_go(&delivered).await,
             Outcome::TimedOut(after) => {
                 ("timed out", format!("no end after {after:?}"), Vec::new(), Verdict::Retry)
             }
@@ -355,7 +394,7 @@ impl Worker {
                 let _ = self.settlements.send(Settlement::Retry(retrying)).await;
             }
             None => {
-                self.free(key.as_ref());
+                self.free(&delivered, key.as_ref());
                 self.bury(delivered, reason, error, chain, Some(started)).await;
             }
         }
@@ -376,19 +415,28 @@ impl Worker {
         route.handling.delay(delivered.attempt, age, chosen)
     }
 
-    fn free(&mut self, key: Option<&Key>) {
+    /// Its stream is not this process's any more: somebody else runs it.
+    async fn let_go(&self, delivered: &Delivered) {
+        self.core.counters.cut_off.one();
+        let Delivered { lane, id, attempt, .. } = delivered;
+        let entries = vec![(*id, *attempt, *attempt)];
+        let _ = self.settlements.send(Settlement::HandBack { lane: Arc::clone(lane), entries }).await;
+    }
+
+    fn free(&mut self, delivered: &Delivered, key: Option<&Key>) {
         if let Some(key) = key {
-            self.agenda.free_key(key);
-            self.core.stall(self.agenda.behind());
+            self.agenda.free_key(key, delivered.id);
+            self.core.stall(&delivered.lane, self.agenda.behind(delivered.lane.index));
         }
     }
 
-    /// Entries that wait behind a failing key have a limit: past it, nothing more is read.
+    /// Entries that wait behind a failing key have a limit: past it, nothing more of their stream is read.
     fn mind_the_limit(&self, lane: &Lane) {
-        if self.core.stall(self.agenda.behind()) {
+        let behind = self.agenda.behind(lane.index);
+        if self.core.stall(lane, behind) {
             tracing::warn!(
-                stream = %lane.stream, behind = self.agenda.behind(),
-                "too many entries wait behind others of their keys: nothing more is read until there are fewer"
+                stream = %lane.stream, behind,
+                "too many entries wait behind others of their keys: nothing more of the stream is read until there are fewer"
             );
         }
     }
@@ -438,6 +486,9 @@ impl Worker {
     /// Starts nothing more; running handlers may end within the deadline.
     async fn drain(mut self, mut inbox: Inbox) -> Leftover {
         let deadline = Instant::now() + self.core.settings.shutdown_deadline;
+        if !self.core.settings.acknowledge {
+            self.finish_unacknowledged(&mut inbox, deadline).await;
+        }
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
             self.ended(ended).await;
             self.acknowledge_all().await;
@@ -456,6 +507,31 @@ impl Worker {
             left.not_run.extend(batch);
         }
         left
+    }
+
+    /// What was read with NOACK can't be handed back: it is run as long as there is time.
+    async fn finish_unacknowledged(&mut self, inbox: &mut Inbox, deadline: Instant) {
+        let going_on = watch::Sender::new(false);
+        let mut open = true;
+        let finish = async {
+            loop {
+                self.begin(&going_on.subscribe()).await;
+                self.acknowledge_all().await;
+                let room = self.running.len() < self.core.settings.concurrency && self.agenda.has_room();
+                let wake = self.wake();
+                tokio::select! {
+                    biased;
+                    Some(ended) = self.running.join_next() => self.ended(ended).await,
+                    fresh = inbox.fresh.recv(), if room && open => match fresh {
+                        Some(batch) => self.take_fresh(batch),
+                        None => open = false,
+                    },
+                    () = tokio::time::sleep_until(wake.unwrap_or(deadline)), if wake.is_some() => {}
+                    else => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout_at(deadline, finish).await;
     }
 
     /// Ends the handlers that are still running. One that blocks its thread can't be ended: its entry stays pending, and is taken

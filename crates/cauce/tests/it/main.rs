@@ -20,6 +20,7 @@ mod members;
 mod misuse;
 mod order;
 mod outages;
+mod partitions;
 mod proxy;
 mod publish;
 mod queue_waits;

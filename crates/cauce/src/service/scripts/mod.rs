@@ -34,6 +34,7 @@ macro_rules! scripts {
 scripts! {
     BURY = "bury.lua";
     CURSOR = "cursor.lua";
+    DISOWN = "disown.lua";
     EDIT = "edit.lua";
     OWN = "own.lua";
     GIVE_BACK = "give_back.lua";
@@ -126,10 +127,11 @@ pub(crate) async fn settle(
     owner: Owner<'_>,
     runs: &[Run],
 ) -> Result<usize, CommandError> {
-    let mut call = Call::new(&SETTLE, &[&lane.stream, &lane.attempts])
+    let mut call = Call::new(&SETTLE, &[&lane.stream, &lane.attempts, &lane.reader])
         .arg(owner.group)
         .arg(owner.consumer)
         .arg(u8::from(lane.is_side()))
+        .arg(u8::from(lane.is_ordered()))
         .arg(runs.len());
     for run in runs {
         call = call.arg(run.deadline).arg(run.attempt).arg(u8::from(run.noted)).arg(run.ids.len());
@@ -227,10 +229,10 @@ pub(crate) async fn take_due(
     lane: &Lane,
     owner: Owner<'_>,
     count: usize,
-    ordered: bool,
 ) -> Result<Due, CommandError> {
-    let call = Call::new(&TAKE_DUE, &[&lane.stream, &lane.due, &lane.attempts]);
-    let call = call.arg(owner.group).arg(owner.consumer).arg(count.min(DUE_MAX)).arg(u8::from(ordered));
+    let call = Call::new(&TAKE_DUE, &[&lane.stream, &lane.due, &lane.attempts, &lane.reader]);
+    let ordered = u8::from(lane.is_ordered());
+    let call = call.arg(owner.group).arg(owner.consumer).arg(count.min(DUE_MAX)).arg(ordered);
     let (taken, next) =
         parse(call.run(link).await?).ok_or(CommandError::Unexpected { command: "take_due" })?;
     Ok(Due { taken, next: u64::try_from(next).ok() })
@@ -347,26 +349,39 @@ pub(crate) async fn save_cursor(link: &Link, lane: &Lane, group: &str) -> Result
     Call::new(&CURSOR, &[&lane.stream, &lane.cursor_key]).arg(group).run(link).await.map(drop)
 }
 
-/// Makes this consumer the group's one reader of the stream, or renews that; says whether it is.
+/// Makes this consumer, which reads by this connection, the group's one reader of the stream; or renews that, where the connection is empty. Says the
+/// connection by which the one before read, if any; `None` if another has the stream.
 ///
 /// # Errors
 /// If the broker can't be reached or refuses.
 pub(crate) async fn own(
     link: &Link,
     lane: &Lane,
-    owner: Owner<'_>,
+    consumer: &str,
     lease_ms: u64,
-) -> Result<bool, CommandError> {
-    let call = Call::new(&OWN, &[&lane.reader_key()]).arg(owner.consumer).arg(lease_ms);
-    Ok(call.number(link, "own").await? == 1)
+    connection: &str,
+) -> Result<Option<String>, CommandError> {
+    let call = Call::new(&OWN, &[&lane.reader, &lane.owner]).arg(consumer).arg(lease_ms).arg(connection);
+    let mut parts = reply::list(call.run(link).await?).unwrap_or_default().into_iter();
+    match (parts.next().as_ref().and_then(reply::integer), parts.next().and_then(reply::text)) {
+        (Some(1), Some(before)) => Ok(Some(before)),
+        (Some(0), _) => Ok(None),
+        _ => Err(CommandError::Unexpected { command: "own" }),
+    }
 }
 
-/// Lets another consumer be the reader.
+/// Lets another consumer be the reader. `quiet` is whether nothing can come by this one's connection any more.
 ///
 /// # Errors
 /// If the broker can't be reached or refuses.
-pub(crate) async fn disown(link: &Link, lane: &Lane, consumer: &str) -> Result<(), CommandError> {
-    Call::new(&OWN, &[&lane.reader_key()]).arg(consumer).arg(0).run(link).await.map(drop)
+pub(crate) async fn disown(
+    link: &Link,
+    lane: &Lane,
+    consumer: &str,
+    quiet: bool,
+) -> Result<(), CommandError> {
+    let call = Call::new(&DISOWN, &[&lane.reader, &lane.owner]).arg(consumer).arg(u8::from(quiet));
+    call.run(link).await.map(drop)
 }
 
 /// Takes what is pending after an entry, in order, whoever has it; and says after which entry to go on, if there may be more.
@@ -380,7 +395,7 @@ pub(crate) async fn take_all(
     after: Option<EntryId>,
     count: usize,
 ) -> Result<(Taken, Option<EntryId>), CommandError> {
-    let keys = [&*lane.stream, &lane.due, &lane.attempts, &lane.reader_key()];
+    let keys = [&*lane.stream, &lane.due, &lane.attempts, &lane.reader];
     let call = Call::new(&TAKE_ALL, &keys).arg(owner.group).arg(owner.consumer);
     let after = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
     let reply = call.arg(after).arg(count).run(link).await?;

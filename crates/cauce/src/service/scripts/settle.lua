@@ -1,16 +1,17 @@
 -- Acknowledges what this consumer still owns; says how many.
--- KEYS: stream, attempts
--- ARGV: group, consumer, '1' to delete the entries too, how many runs; per run its lease's end, delivery count, '1' if attempts are
+-- KEYS: stream, attempts, reader
+-- ARGV: group, consumer, '1' to delete the entries too, '1' where order is kept (then the reader has everything), how many runs; per run its lease's end, delivery count, '1' if attempts are
 -- known of its entries, and length; then all ids, run by run.
 local stream, attempts, group, consumer, side = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3] == '1'
-local runs, time, settled = tonumber(ARGV[4]), now(), 0
-local first = 5 + 4 * runs
+local ordered, runs, time, settled = ARGV[4] == '1', tonumber(ARGV[5]), now(), 0
+local reads = ordered and redis.call('GET', KEYS[3]) == consumer
+local first = 6 + 4 * runs
 for run = 0, runs - 1 do
-  local head = 5 + 4 * run
+  local head = 6 + 4 * run
   local deadline, count, length = tonumber(ARGV[head]), tonumber(ARGV[head + 1]), tonumber(ARGV[head + 3])
   local noted = ARGV[head + 2] == '1'
   local last = first + length - 1
-  if time < deadline and not noted then
+  if (reads or not ordered and time < deadline) and not noted then
     -- Nobody can have taken them over yet.
     settled = settled + redis.call('XACK', stream, group, unpack(ARGV, first, last))
     if side then redis.call('XDEL', stream, unpack(ARGV, first, last)) end

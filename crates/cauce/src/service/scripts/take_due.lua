@@ -1,9 +1,10 @@
 -- Gives this consumer the entries whose next attempt is due. Replies the time, when the next is due (in ms from now, -1 if none), the entries
 -- (id, fields, delivery count, attempts), and the ids of what is gone.
--- KEYS: stream, due times, attempts
--- ARGV: group, consumer, at most so many, '1' where order is kept: then this consumer has what waits
+-- KEYS: stream, due times, attempts, reader
+-- ARGV: group, consumer, at most so many, '1' where order is kept: then the reader has what waits, and nobody else may take it
 local stream, due, attempts, group, consumer = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 local time, taken, gone = now(), {}, {}
+if ARGV[4] == '1' and redis.call('GET', KEYS[4]) ~= consumer then return {time, -1, taken, gone} end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', time, 'LIMIT', 0, ARGV[3])) do
   redis.call('ZREM', due, id)
   local count = deliveries(stream, group, id, 'cauce:retry')
