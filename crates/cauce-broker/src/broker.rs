@@ -109,11 +109,12 @@ impl Broker {
         let _ended = ending.wait_for(|&ending| ending).await;
     }
 
-    /// Closes all connections at once. Listeners are not concerned.
+    /// Closes all connections at once, in the order in which they were opened. Listeners are not concerned.
     pub fn disconnect_all(&self) {
-        for outbox in self.shared.lock().outboxes.values() {
-            outbox.close();
-        }
+        let core = self.shared.lock();
+        let mut outboxes: Vec<_> = core.outboxes.iter().collect();
+        outboxes.sort_by_key(|(session, _)| **session);
+        outboxes.into_iter().for_each(|(_, outbox)| outbox.close());
     }
 
     /// Ends all connections in order: no more requests are run, and what was executed is answered. After `patience` those

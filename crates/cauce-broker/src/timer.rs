@@ -41,6 +41,7 @@ async fn run(weak: Weak<Shared>) {
             None => moved.notified().await,
             Some(wait) => {
                 tokio::select! {
+                    biased;
                     () = moved.notified() => {}
                     () = tokio::time::sleep(wait) => {}
                 }
