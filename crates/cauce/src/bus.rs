@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::backend::command::dead_stream;
 use crate::backend::connection::Endpoint;
 use crate::backend::link::Link;
@@ -14,6 +16,8 @@ use crate::entry::{EntryId, Fields};
 use crate::error::{CommandError, ConnectError, PublishAllError, PublishError};
 use crate::event::{Event, Metadata, to_fields};
 use crate::idempotent::{self, Publisher};
+use crate::metrics::{Health, Metrics, Registry};
+use crate::middleware::{Chain, Middleware, NextPublish, Outgoing};
 use crate::partition::{Agreed, partition_of, partition_stream};
 use crate::queue::Queues;
 use crate::schedule::Movers;
@@ -35,6 +39,8 @@ pub struct Bus {
     patience: Duration,
     movers: Arc<Movers>,
     partitions: Arc<Agreed>,
+    around: Arc<Chain>,
+    registry: Arc<Registry>,
 }
 
 impl Bus {
@@ -64,8 +70,13 @@ impl Bus {
         } else {
             Endpoint::parse(url)?
         };
+        Self::open(endpoint).await
+    }
+
+    pub(crate) async fn open(endpoint: Endpoint) -> Result<Self, ConnectError> {
         let link = Link::open(endpoint).await?;
-        let queues = crate::queue::Shared::new(&link).into();
+        let (around, registry) = (Arc::default(), Arc::default());
+        let queues = crate::queue::Shared::new(&link, &registry).into();
         let movers = Arc::new(Movers::new(link.clone()));
         Ok(Self {
             link,
@@ -75,6 +86,8 @@ impl Bus {
             patience: idempotent::PATIENCE,
             movers,
             partitions: Arc::default(),
+            around,
+            registry,
         })
     }
 
@@ -89,6 +102,25 @@ impl Bus {
     #[must_use]
     pub fn with_publish_patience(&self, patience: Duration) -> Self {
         Self { patience: patience.min(idempotent::PATIENCE_MAX), ..self.clone() }
+    }
+
+    /// The same bus, with a [`Middleware`] around what it publishes to streams; after those that it has already, so inside of them.
+    #[must_use]
+    pub fn middleware(&self, middleware: impl Middleware) -> Self {
+        let mut around = Chain::clone(&self.around);
+        around.add(middleware);
+        Self { around: around.into(), ..self.clone() }
+    }
+
+    /// What this bus and its clones, and the services and workers that run on them, have to say of themselves.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics::new(self)
+    }
+
+    /// Whether this process works: what a probe asks for.
+    pub async fn health(&self) -> Health {
+        Health::of(self).await
     }
 
     /// Appends the event to its stream.
@@ -124,8 +156,39 @@ impl Bus {
                 "this event has no stream: add #[event(stream = \"...\")], or use Bus::broadcast"
             );
         };
-        let fields = to_fields(event, metadata, &self.source)?;
-        Ok(self.append(&self.stream_of(event).await?, &fields, metadata).await?)
+        let span = tracing::info_span!(
+            "publish",
+            otel.name = format!("send {}", E::STREAM),
+            otel.kind = "producer",
+            messaging.system = "redis",
+            messaging.operation.type = "send",
+            messaging.destination.name = E::STREAM,
+            action = E::ACTION,
+        );
+        let publish = async {
+            let fields = to_fields(event, metadata, &self.source)?;
+            self.append_around(self.stream_of(event).await?, fields, metadata).await
+        };
+        if span.is_disabled() { publish.await } else { publish.instrument(span).await }
+    }
+
+    /// Appends an entry as [`append`](Self::append) does, with the middleware around.
+    pub(crate) async fn append_around(
+        &self,
+        stream: Cow<'static, str>,
+        fields: Fields,
+        metadata: &Metadata,
+    ) -> Result<EntryId, PublishError> {
+        let result = if self.around.is_empty() {
+            self.append(&stream, &fields, metadata).await.map_err(PublishError::from)
+        } else {
+            let send = |outgoing: Outgoing| -> crate::middleware::Published<'_> {
+                Box::pin(async move { Ok(self.append(&outgoing.stream, &outgoing.fields, metadata).await?) })
+            };
+            NextPublish::new(self.around.all(), send).run(Outgoing { stream, fields }).await
+        };
+        self.registry.published(usize::from(result.is_ok()), usize::from(result.is_err()));
+        result
     }
 
     /// Appends an entry once, by the id that its publisher chose or by a mark of the bus's own.
@@ -142,7 +205,7 @@ impl Bus {
     }
 
     /// Appends the events to their stream, in order, many per round trip, each once, as [`publish`](Self::publish). Not atomic: others may append
-    /// between them.
+    /// between them. With middleware, each is confirmed before the next is sent.
     ///
     /// # Errors
     /// At the first event that is not confirmed; the error holds the ids of those before it. Later ones may have been
@@ -156,11 +219,30 @@ impl Bus {
         };
         let mut confirmed = Vec::with_capacity(events.len());
         for chunk in events.chunks(PIPELINE_LENGTH) {
-            if let Err(source) = self.publish_chunk(chunk, &mut confirmed).await {
+            let before = confirmed.len();
+            let published = if self.around.is_empty() {
+                let published = self.publish_chunk(chunk, &mut confirmed).await;
+                self.registry.published(confirmed.len() - before, usize::from(published.is_err()));
+                published
+            } else {
+                self.publish_each(chunk, &mut confirmed).await
+            };
+            if let Err(source) = published {
                 return Err(PublishAllError { confirmed, total: events.len(), source });
             }
         }
         Ok(confirmed)
+    }
+
+    async fn publish_each<E: Event>(
+        &self,
+        events: &[E],
+        confirmed: &mut Vec<EntryId>,
+    ) -> Result<(), PublishError> {
+        for event in events {
+            confirmed.push(self.publish(event).await?);
+        }
+        Ok(())
     }
 
     async fn publish_chunk<E: Event>(
@@ -298,6 +380,10 @@ impl Bus {
 
     pub(crate) fn source(&self) -> &str {
         &self.source
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     pub(crate) fn link(&self) -> &Link {

@@ -150,6 +150,21 @@ pub enum PublishError {
     /// The broker knows the stream with another number of partitions. Nothing was sent.
     #[error(transparent)]
     Partitions(#[from] PartitionsError),
+    /// A [`CircuitBreaker`](crate::CircuitBreaker) pauses. Nothing was sent.
+    #[error("publishing is paused after too many failures: try again later")]
+    Paused,
+    /// It took longer than a [`Timeout`](crate::Timeout) allows: it may have been published or not.
+    #[error("no confirmation within {after:?}; the event may have been published or not")]
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// A middleware did not let it through. Nothing was sent.
+    #[error("not published: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A stream has another number of partitions at the broker than the program says. The number is fixed when the stream is made: with another one, the

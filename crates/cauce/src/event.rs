@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use crate::clock;
 use crate::entry::Fields;
+use crate::simulated;
+use crate::trace::{TRACEPARENT, TraceContext};
 
 /// A typed message: which stream it goes to, which kind of event it is, and how it is written.
 ///
@@ -109,7 +111,7 @@ impl Metadata {
 
     /// The same, with a fresh id if it has none.
     pub(crate) fn with_an_id(mut self) -> Self {
-        self.id.get_or_insert_with(|| uuid::Uuid::now_v7().to_string());
+        self.id.get_or_insert_with(simulated::event_id);
         self
     }
 
@@ -131,7 +133,7 @@ impl Metadata {
         self
     }
 
-    /// The W3C trace context to carry on.
+    /// The W3C trace context to carry on, in place of the current one ([`TraceContext`](crate::TraceContext)).
     #[must_use]
     pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
         self.traceparent = Some(traceparent.into());
@@ -167,10 +169,12 @@ pub(crate) fn envelope(
             fields.push_text(name, value);
         }
     };
-    push("id", &|| Some(metadata.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string())));
-    push("time", &|| Some(clock::rfc3339(metadata.time.unwrap_or_else(SystemTime::now))));
+    push("id", &|| Some(metadata.id.clone().unwrap_or_else(simulated::event_id)));
+    push("time", &|| Some(clock::rfc3339(metadata.time.unwrap_or_else(simulated::now))));
     push("source", &|| Some(metadata.source.clone().unwrap_or_else(|| source.to_owned())));
-    push("traceparent", &|| metadata.traceparent.clone());
+    push(TRACEPARENT, &|| {
+        metadata.traceparent.clone().or_else(|| TraceContext::current().map(|trace| trace.to_string()))
+    });
     fields.append(payload);
     fields
 }

@@ -46,6 +46,9 @@
 //!
 //! # Features
 //! - `embedded` (default): the broker inside this process, for `memory:` URLs.
+//! - `testing`: [`testing`], for tests of your own services.
+//! - `opentelemetry`: spans of handlers continue the trace that their event carries, and what is published carries that of the current span, if the
+//!   program records its `tracing` spans with the crate `tracing-opentelemetry`.
 
 mod backend;
 mod broker;
@@ -58,12 +61,18 @@ mod error;
 mod event;
 mod idempotent;
 mod inspect;
+mod metrics;
+mod middleware;
 mod partition;
 mod queue;
 mod schedule;
 mod script;
 mod service;
+mod simulated;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod trace;
 
 pub use broker::{BrokerInfo, Durability};
 pub use bus::{Bus, SubscribeError};
@@ -77,6 +86,10 @@ pub use inspect::{
     LetterLimits, PartitionInfo, PendingEntry, PendingQuery, RedriveReport, Redriven, Retained, Retention,
     StreamInfo,
 };
+pub use metrics::{Health, Metrics};
+pub use middleware::{
+    CircuitBreaker, Handled, Incoming, Middleware, Next, NextPublish, Outgoing, Published, RateLimit, Timeout,
+};
 pub use partition::{partition_of, partition_stream};
 pub use queue::{
     DeadMessage, Message, MessageId, Queue, QueueArguments, QueueAttributes, QueueChanges, QueueDelivery,
@@ -89,6 +102,7 @@ pub use service::{
     State, Verdict,
 };
 pub use stream::{Follower, Stream};
+pub use trace::{ParseTraceContextError, TraceContext};
 
 /// The README's samples are compiled and run.
 #[cfg(all(doctest, feature = "embedded"))]

@@ -34,6 +34,18 @@ impl Endpoint {
         Ok(Self { address: Arc::new(address), source })
     }
 
+    /// A broker of the test kit.
+    #[cfg(feature = "testing")]
+    pub(crate) fn simulated(broker: super::embedded::Embedded) -> Self {
+        let address = Address {
+            place: super::address::Place::Memory(None),
+            username: None,
+            password: None,
+            database: 0,
+        };
+        Self { address: Arc::new(address), source: Source::Embedded(broker) }
+    }
+
     /// Opens a connection. `reply_timeout` bounds the wait for each reply; blocking reads have none and bound themselves.
     ///
     /// # Errors

@@ -85,7 +85,7 @@ impl Source {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "not a network address"))
             }
             #[cfg(feature = "embedded")]
-            Self::Embedded(broker) => Ok(Box::new(broker.open())),
+            Self::Embedded(broker) => broker.open(),
             #[cfg(feature = "embedded")]
             Self::Directory(_) => Err(io::ErrorKind::Unsupported.into()),
         }

@@ -12,4 +12,6 @@ mod dial;
 #[cfg(feature = "embedded")]
 mod directory;
 #[cfg(feature = "embedded")]
-mod embedded;
+pub(crate) mod embedded;
+#[cfg(feature = "testing")]
+pub(crate) mod faulty;

@@ -158,6 +158,7 @@ impl Keeper {
 async fn watch(connected: &mut Connected) {
     loop {
         tokio::select! {
+            biased;
             () = connected.broken.notified() => return,
             () = tokio::time::sleep(PING_INTERVAL) => {
                 if connected.connection.send(&cmd("PING")).await.is_err() {

@@ -107,7 +107,7 @@ impl Drop for Place<'_> {
 impl Publisher {
     pub(crate) fn new() -> Self {
         Self {
-            producer: uuid::Uuid::now_v7().simple().to_string(),
+            producer: crate::simulated::event_id().replace('-', ""),
             calls: AtomicU64::new(0),
             broker: AtomicU8::new(UNKNOWN),
             singles: Places::new(CALLS_MAX),

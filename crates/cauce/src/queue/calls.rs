@@ -10,15 +10,12 @@ use super::name::MessageId;
 use super::script::{DELETE, Invocation, RECEIVE, SEND, VISIBILITY};
 use crate::backend::reply;
 use crate::error::CommandError;
+use crate::trace::TraceContext;
 
 /// One call of one caller.
 #[derive(Debug)]
 pub(super) enum Call {
-    /// The delay in milliseconds, if it is not the queue's.
-    Send {
-        delay_ms: Option<u64>,
-        body: Vec<u8>,
-    },
+    Send(Letter),
     /// At most so many.
     Receive {
         count: usize,
@@ -29,6 +26,16 @@ pub(super) enum Call {
         fence: Option<u64>,
     },
     Visibility(Visibility),
+}
+
+/// A message that is to be sent.
+#[derive(Debug)]
+pub(super) struct Letter {
+    /// If it is not the queue's.
+    pub(super) delay_ms: Option<u64>,
+    pub(super) body: Vec<u8>,
+    /// The trace that it is sent in.
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// When a message is to be visible.
@@ -129,8 +136,8 @@ pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Reply)>
     let mut receives: Vec<(Take, Vec<(usize, Reply)>)> = Vec::new();
     for (call, reply) in calls {
         match call {
-            Call::Send { delay_ms, body } => {
-                messages.push((delay_ms, body));
+            Call::Send(letter) => {
+                messages.push(letter);
                 senders.push(reply);
             }
             Call::Visibility(change) => {
@@ -168,11 +175,7 @@ pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Reply)>
 
 /// A send of messages with their delays in milliseconds, where those are not the queue's: each of them or, if it is `atomic`, all or
 /// none. The ids of the messages will end with the suffixes, which are sorted so that the ids are in the order of the messages.
-pub(super) fn send(
-    keys: &Keys,
-    atomic: bool,
-    messages: Vec<(Option<u64>, Vec<u8>)>,
-) -> (Invocation, Vec<Suffix>) {
+pub(super) fn send(keys: &Keys, atomic: bool, messages: Vec<Letter>) -> (Invocation, Vec<Suffix>) {
     let random = |_: &_| {
         let mut suffix = Suffix::default();
         suffix.fill_with(|| fastrand::alphanumeric() as u8);
@@ -182,18 +185,23 @@ pub(super) fn send(
     suffixes.sort_unstable();
     let mut invocation = SEND.with_keys(keys.both());
     invocation.arg(keys.units.name()).arg(if atomic { "1" } else { "" }).arg(keys.announcement());
-    let is_delayed = messages.iter().any(|(delay, _)| delay.is_some());
-    let mut delays = Vec::with_capacity(messages.len());
-    invocation.arg(if is_delayed { "1" } else { "" });
-    for (delay, body) in messages {
+    let is_delayed = messages.iter().any(|letter| letter.delay_ms.is_some());
+    let is_traced = messages.iter().any(|letter| letter.trace.is_some());
+    let (mut delays, mut traces) = (Vec::with_capacity(messages.len()), Vec::new());
+    invocation.arg(if is_delayed { "1" } else { "" }).arg(if is_traced { "1" } else { "" });
+    for Letter { delay_ms, body, trace } in messages {
         invocation.arg(body);
-        delays.push(delay);
+        delays.push(delay_ms);
+        traces.push(trace);
     }
     for suffix in &suffixes {
         invocation.arg(*suffix);
     }
     for delay in delays.into_iter().filter(|_| is_delayed) {
         invocation.arg(delay.map(|delay| delay.to_string()).unwrap_or_default());
+    }
+    for trace in traces.into_iter().filter(|_| is_traced) {
+        invocation.arg(trace.map(|trace| trace.to_string()).unwrap_or_default());
     }
     (invocation, suffixes)
 }

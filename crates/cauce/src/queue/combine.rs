@@ -11,7 +11,7 @@ use redis::{Pipeline, Value};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::calls::{self, Answer, Call, Failure, Group, Reply, Visibility};
+use super::calls::{self, Answer, Call, Failure, Group, Letter, Reply, Visibility};
 use super::keys::Keys;
 use super::message::Message;
 use crate::backend::link::Link;
@@ -142,7 +142,7 @@ impl State {
         let fits = |(call, _): &&(Call, Reply)| {
             let is_first = length == 0;
             match call {
-                Call::Send { body, .. } => {
+                Call::Send(Letter { body, .. }) => {
                     length += 1;
                     bytes += body.len();
                 }

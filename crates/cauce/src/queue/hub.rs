@@ -176,6 +176,7 @@ impl Task {
     async fn serve(&mut self, mut connection: Connection, broken: &Notify) -> Option<()> {
         loop {
             let ok = tokio::select! {
+                biased;
                 order = self.orders.recv() => self.obey(order?, &mut connection).await,
                 () = broken.notified() => return Some(()),
                 () = tokio::time::sleep(PING_INTERVAL) => connection.send(&cmd("PING")).await.map(drop),

@@ -8,6 +8,7 @@ use super::name::MessageId;
 use crate::backend::reply;
 use crate::channel::Body;
 use crate::event::DecodeError;
+use crate::trace::TraceContext;
 
 /// A message that was received or popped.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub struct Message {
     /// When it was received for the first time, by the server's clock: `fr` in RSMQ.
     pub first_received: SystemTime,
     received: SystemTime,
+    trace: Option<TraceContext>,
 }
 
 impl Message {
@@ -35,6 +37,12 @@ impl Message {
     #[must_use]
     pub fn age(&self) -> Duration {
         self.received.duration_since(self.sent()).unwrap_or_default()
+    }
+
+    /// The trace that it was sent in.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.trace
     }
 
     /// The body as text; bytes that are not UTF-8 are replaced, as Node.js does.
@@ -81,16 +89,18 @@ impl Received {
             .parse::<f64>()
             .ok()
             .map(|due| Duration::from_millis((due.max(0.0) as u64).saturating_sub(now)));
-        let mut messages = Vec::with_capacity(items.len() / 4);
+        let mut messages = Vec::with_capacity(items.len() / 5);
         while let Some(id) = items.next() {
             let id = MessageId::from_bytes(&reply::bytes(id)?);
             let (body, count, first) = (items.next()?, items.next()?, items.next()?);
+            let trace = items.next().and_then(reply::text).and_then(|text| text.parse().ok());
             messages.push(Message {
                 id: id?,
                 body: reply::bytes(body)?,
                 receive_count: reply::count(&count)?,
                 first_received: UNIX_EPOCH + Duration::from_millis(reply::count(&first)?),
                 received: UNIX_EPOCH + Duration::from_millis(now),
+                trace,
             });
         }
         Some(Self { messages, next_due: due })

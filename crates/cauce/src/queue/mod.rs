@@ -25,6 +25,7 @@ pub use error::{QueueError, SendAllError};
 pub use message::Message;
 pub use name::{MessageId, Units};
 pub use queue::Queue;
+pub(crate) use worker::WorkerCore;
 pub use worker::{QueueArguments, QueueDelivery, QueueExtract, RunningWorker, Worker, WorkerError};
 
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ use self::wait::Waiters;
 use crate::backend::link::Link;
 use crate::backend::reply;
 use crate::error::CommandError;
+use crate::metrics::Registry;
 
 /// The queues of one namespace.
 #[derive(Clone)]
@@ -69,12 +71,14 @@ struct Identity {
 /// What all queues of a bus share.
 pub(crate) struct Shared {
     hub: Arc<Hub>,
+    pub(super) registry: Arc<Registry>,
     open: Mutex<HashMap<Identity, Weak<Waiters>>>,
 }
 
 impl Shared {
-    pub(crate) fn new(link: &Link) -> Self {
-        Self { hub: Arc::new(Hub::new(link.endpoint().clone())), open: Mutex::default() }
+    pub(crate) fn new(link: &Link, registry: &Arc<Registry>) -> Self {
+        let hub = Arc::new(Hub::new(link.endpoint().clone()));
+        Self { hub, registry: Arc::clone(registry), open: Mutex::default() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Queues;
 use super::attributes::{QueueAttributes, QueueChanges};
-use super::calls::{self, Answer, Call, Failure, Suffix, Take, Visibility};
+use super::calls::{self, Answer, Call, Failure, Letter, Suffix, Take, Visibility};
 use super::combine::{Combiner, ROUND_BYTES, ROUND_LENGTH};
 use super::error::{QueueError, SendAllError};
 use super::message::{Message, Received};
@@ -14,6 +14,8 @@ use super::script::{ATTRIBUTES, MOVE};
 use super::wait::Waiters;
 use crate::backend::reply;
 use crate::channel::Body;
+use crate::metrics::Registry;
+use crate::trace::TraceContext;
 
 /// One queue in RSMQ's layout. Cheap to clone; clones share one way to the broker.
 ///
@@ -34,6 +36,10 @@ impl Queue {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.calls.keys.name
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.queues.shared.registry
     }
 
     /// Another queue of the same namespace.
@@ -59,7 +65,8 @@ impl Queue {
 
     async fn send_body(&self, body: Vec<u8>, delay_ms: Option<u64>) -> Result<MessageId, QueueError> {
         check_text(&body)?;
-        match self.call(Call::Send { delay_ms, body }).await? {
+        let trace = TraceContext::current();
+        match self.call(Call::Send(Letter { delay_ms, body, trace })).await? {
             Answer::Sent(id) => Ok(id),
             _ => Err(self.error(Failure::unexpected())),
         }
@@ -97,6 +104,7 @@ impl Queue {
             Ok(delay) => delay,
             Err(source) => return Err(failed(confirmed, None, source)),
         };
+        let trace = TraceContext::current();
         let mut bodies = bodies.iter().enumerate().peekable();
         while bodies.peek().is_some() {
             let (mut messages, mut bytes) = (Vec::with_capacity(bodies.len().min(ROUND_LENGTH)), 0);
@@ -111,7 +119,7 @@ impl Queue {
                     Err(source) => return Err(failed(confirmed, Some(place), source)),
                 };
                 bytes += body.len();
-                messages.push((delay_ms, body));
+                messages.push(Letter { delay_ms, body, trace });
             }
             let (invocation, suffixes) = calls::send(&self.calls.keys, true, messages);
             let result = invocation.run(&self.calls.link).await.map_err(Failure::Command);

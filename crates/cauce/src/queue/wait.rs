@@ -105,6 +105,7 @@ impl Waiters {
                 Err(failure) => self.refuse(&failure),
             }
             tokio::select! {
+                biased;
                 () = notices.next() => {}
                 () = self.began.notified() => {}
                 () = tokio::time::sleep(pause) => {}

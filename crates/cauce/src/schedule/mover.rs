@@ -92,6 +92,7 @@ async fn run(link: Link, stream: String, sooner: Arc<Notify>) {
             }
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = sooner.notified() => {}
         }

@@ -91,6 +91,7 @@ async fn end<T>(
         ended.map_or_else(|panic| End::Panicked(message(&*panic)), End::With)
     };
     tokio::select! {
+        biased;
         ended = guarded => ended,
         () = stopped(&mut cut) => End::CutOff,
     }

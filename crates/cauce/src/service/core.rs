@@ -1,6 +1,6 @@
 //! What the tasks of one running service share.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +19,7 @@ use crate::backend::link::Link;
 use crate::entry::EntryId;
 use crate::error::CommandError;
 use crate::inspect::Retention;
+use crate::simulated;
 
 /// Where a group begins that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,16 +74,9 @@ impl Settings {
 }
 
 fn member() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (host, process, since) = (host(), std::process::id(), millis(since));
+    let since = simulated::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let ((host, process), since) = (simulated::place(), millis(since));
     serde_json::json!({ "host": host, "process": process, "since": since }).to_string()
-}
-
-/// The name of this machine or container.
-pub(crate) fn host() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
-    host.as_deref().map_or("host", str::trim).to_owned()
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {
@@ -94,7 +88,9 @@ pub(crate) struct Core {
     pub(crate) link: Link,
     pub(crate) names: Names,
     pub(crate) settings: Settings,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
+    /// Whether it was told to stop.
+    pub(crate) stopping: AtomicBool,
     pub(crate) held: Held,
     pub(crate) times: Times,
     /// The streams that the handlers' events name, with their numbers of partitions.
@@ -123,7 +119,8 @@ impl Core {
             link,
             names,
             settings,
-            counters: Counters::default(),
+            counters: Arc::default(),
+            stopping: AtomicBool::new(false),
             held: Held::default(),
             times: Times::default(),
             topics,
@@ -194,6 +191,14 @@ impl Core {
     /// Who has an entry while it waits for its next attempt. Where order is kept, its reader: the next reader begins with what the last had.
     pub(crate) fn parks_with(&self, lane: &Lane) -> &str {
         if lane.is_ordered() { &self.names.consumer } else { PARKED }
+    }
+
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reader_id() != 0
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// The broker said what time it is.

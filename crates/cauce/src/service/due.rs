@@ -101,9 +101,10 @@ pub(crate) async fn run(core: Arc<Core>, again: mpsc::Sender<Again>, mut stop: w
             .first(|lane| lanes.iter().any(|known| known.index == lane && known.may_take()))
             .map_or(look, |first| first.min(look));
         tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return,
             () = tokio::time::sleep_until(wake) => {}
             () = core.times.changed.notified() => {}
-            () = stopped(&mut stop) => return,
         }
     }
 }

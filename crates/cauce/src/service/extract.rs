@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::lane::Delivered;
+use crate::bus::Bus;
 use crate::codec::json;
 use crate::entry::{EntryId, Fields};
+use crate::middleware::Chain;
 
 /// What is known of one delivery when its handler is called.
 #[derive(Debug)]
@@ -22,12 +24,15 @@ pub struct Context<'a, S> {
 pub(crate) struct Names {
     pub(crate) group: Arc<str>,
     pub(crate) consumer: Arc<str>,
+    /// Around every handler.
+    pub(crate) around: Chain,
+    pub(crate) bus: Bus,
 }
 
-/// An argument of a handler after the event: [`State`], [`Delivery`], [`Headers`].
+/// An argument of a handler after the event: [`State`], [`Delivery`], [`Headers`], [`Bus`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be an argument of a handler",
-    label = "after the event, a handler takes `State<T>`, `Delivery` or `Headers`",
+    label = "after the event, a handler takes `State<T>`, `Delivery`, `Headers` or `Bus`",
     note = "for something of your own, put it into the state: `Service::new(..).state(value)` before `.on(handler)`, and take `State<T>`"
 )]
 pub trait Extract<S>: Send + 'static {
@@ -99,6 +104,13 @@ impl<S> Extract<S> for Delivery {
             group: Arc::clone(&context.names.group),
             consumer: Arc::clone(&context.names.consumer),
         }
+    }
+}
+
+/// The bus that the service runs on, to publish with.
+impl<S> Extract<S> for Bus {
+    fn extract(context: &Context<'_, S>) -> Self {
+        context.names.bus.clone()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::slice;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::batch::{Batch, IntoOutcomes};
@@ -12,6 +14,8 @@ use super::lane::Delivered;
 use super::outcome::{HandlerError, IntoOutcome, Outcome};
 use crate::entry::Fields;
 use crate::event::{DecodeError, Event};
+use crate::middleware::Incoming;
+use crate::trace::{self, TRACEPARENT};
 
 /// An async function that takes an event, and after it what it needs: [`State`](crate::State), [`Delivery`](crate::Delivery),
 /// [`Headers`](crate::Headers), in any order, up to five.
@@ -175,7 +179,74 @@ where
             fields: &delivered.fields,
         };
         let future = handler.call(A::take(event, &context));
-        Ok(Box::pin(async move { future.await.into_outcome() }))
+        Ok(around(delivered, names, Box::pin(async move { future.await.into_outcome() })))
+    })
+}
+
+/// The handler in its span, with the middleware around it.
+fn around(delivered: &Delivered, names: &Names, handler: HandlerFuture) -> HandlerFuture {
+    let handler = names.around.around(|| incoming(slice::from_ref(delivered), names), handler);
+    let parent = delivered.fields.text(TRACEPARENT).and_then(|text| text.parse().ok());
+    let span = span(delivered, names, 1);
+    if parent.is_none() && span.is_disabled() {
+        handler
+    } else {
+        Box::pin(trace::handling(span, parent, handler))
+    }
+}
+
+fn span(delivered: &Delivered, names: &Names, length: usize) -> tracing::Span {
+    tracing::info_span!(
+        "handle",
+        otel.name = format!("process {}", delivered.lane.origin),
+        otel.kind = "consumer",
+        otel.status_code = tracing::field::Empty,
+        error = tracing::field::Empty,
+        messaging.system = "redis",
+        messaging.operation.type = "process",
+        messaging.destination.name = &*delivered.lane.origin,
+        messaging.consumer.group.name = &*names.group,
+        messaging.message.id = %delivered.id,
+        messaging.batch.message_count = length,
+        attempt = delivered.attempt,
+    )
+}
+
+fn incoming(delivered: &[Delivered], names: &Names) -> Incoming {
+    let first = delivered.first();
+    Incoming {
+        from: first.map_or_else(|| "".into(), |first| Arc::clone(&first.lane.origin)),
+        by: Arc::clone(&names.group),
+        id: first.map(|first| first.id.to_string()).unwrap_or_default(),
+        attempt: delivered.iter().map(|delivered| delivered.attempt).max().unwrap_or(1),
+        length: delivered.len(),
+        fields: first.map(|first| first.fields.clone()).unwrap_or_default(),
+    }
+}
+
+/// The handler of a batch in its span, with the middleware around it, to which it is one call that fails if any event does.
+fn around_batch(called: &[Delivered], names: &Names, handler: BatchFuture) -> BatchFuture {
+    let Some(first) = called.first() else { return handler };
+    let (length, span) = (called.len(), span(first, names, called.len()));
+    if names.around.is_empty() && span.is_disabled() {
+        return handler;
+    }
+    let results = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&results);
+    let whole = Box::pin(async move {
+        let results = handler.await;
+        let failure = results.iter().find_map(|result| result.as_ref().err()).map(HandlerError::again);
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(results);
+        failure.map_or(Ok(()), Err)
+    });
+    let whole = names.around.around(|| incoming(called, names), whole);
+    Box::pin(async move {
+        let outcome = trace::handling(span, None, whole).await;
+        let results = results.lock().unwrap_or_else(PoisonError::into_inner).take();
+        results.unwrap_or_else(|| match outcome {
+            Ok(()) => (0..length).map(|_| Ok(())).collect(),
+            Err(error) => (0..length).map(|_| Err(error.again())).collect(),
+        })
     })
 }
 
@@ -204,7 +275,10 @@ where
             return begun;
         }
         match catch_unwind(AssertUnwindSafe(|| handler.call(A::take(Batch(items), &state)))) {
-            Ok(future) => begun.future = Some(Box::pin(async move { future.await.into_outcomes(length) })),
+            Ok(future) => {
+                let future = Box::pin(async move { future.await.into_outcomes(length) });
+                begun.future = Some(around_batch(&begun.called, names, future));
+            }
             Err(panic) => {
                 let message = message(&*panic);
                 let called = begun.called.drain(..);

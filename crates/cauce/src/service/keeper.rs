@@ -80,9 +80,10 @@ async fn renew_lane(core: &Core, lane: &Lane) -> Result<(), CommandError> {
 pub(crate) async fn retain(core: Arc<Core>, bus: Bus, retention: Retention, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return,
             // The jitter keeps instances that started together from looking at the same moment.
             () = tokio::time::sleep(RETAIN.mul_f64(0.5 + fastrand::f64())) => {}
-            () = stopped(&mut stop) => return,
         }
         for lane in core.lanes().iter().filter(|lane| !lane.is_side()) {
             match bus.retain(&lane.stream, &retention).await {
@@ -108,8 +109,9 @@ pub(crate) async fn take_over(
     let mut watch = Watch::default();
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            biased;
             () = stopped(&mut stop) => return,
+            _ = ticks.tick() => {}
         }
         for lane in core.lanes() {
             let gone = gone(&core, &lane, &mut watch).await;

@@ -27,16 +27,19 @@ mod scripts;
 mod settle;
 mod worker;
 
+pub(crate) use self::core::Core;
 pub use self::core::Start;
 pub use attempts::PastAttempt;
 pub use batch::{Batch, IntoOutcomes};
+#[cfg(feature = "testing")]
+pub(crate) use calls::message as panic_message;
 pub use extract::{Context, Delivery, Extract, FromRef, Headers, State};
 pub use handler::{Arguments, BatchArguments, Handler};
 pub use handling::Handling;
 pub(crate) use lane::{attempts_key, due_key, members_key, owner_key, reader_key};
 pub use outcome::{HandlerError, IntoOutcome, Verdict};
-pub(crate) use report::Counters;
 pub use report::Report;
+pub(crate) use report::{BUCKETS, Counter, Counters, Observed};
 pub use retry::Retry;
 pub use running::Running;
 pub(crate) use scripts::{Policy, Redrive, edit, redrive, retain};
@@ -45,7 +48,7 @@ pub(crate) use settle::{LETTER_FIELDS, PACKED};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::core::{Core, Settings, host};
+use self::core::Settings;
 use self::extract::Names;
 use self::handler::{Route, Work, batch_call, call, key_of};
 use self::lane::{Lane, Lanes, Routes, Source};
@@ -53,6 +56,7 @@ use crate::bus::Bus;
 use crate::error::{CommandError, PartitionsError};
 use crate::event::Event;
 use crate::inspect::Retention;
+use crate::middleware::{Chain, Middleware};
 
 /// Events of one batch at most.
 const BATCH_MAX: usize = 1_000;
@@ -80,6 +84,7 @@ pub struct Service<S = ()> {
     /// How handlers are called that do not say otherwise.
     handling: Handling,
     settings: Settings,
+    around: Chain,
 }
 
 struct Registered {
@@ -98,6 +103,7 @@ impl Service<()> {
             routes: Vec::new(),
             handling: Handling::new(),
             settings: Settings::default(),
+            around: Chain::default(),
         }
     }
 }
@@ -111,6 +117,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             routes: self.routes,
             handling: self.handling,
             settings: self.settings,
+            around: self.around,
         }
     }
 
@@ -168,6 +175,12 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             action: E::ACTION,
             route,
         });
+        self
+    }
+
+    /// Adds a [`Middleware`] around every handler of the service, whatever was added before or after it; the first is outermost.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.around.add(middleware);
         self
     }
 
@@ -280,8 +293,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let group: Arc<str> = self.name.as_str().into();
         let consumer = consumer_name(self.settings.consumer_prefix.as_deref().unwrap_or(&self.name));
         let lanes = lanes(&group, self.routes, &self.handling, &self.settings)?;
-        let core =
-            Core::new(bus.link().clone(), Names { group, consumer: consumer.into() }, self.settings, lanes);
+        let names = Names { group, consumer: consumer.into(), around: self.around, bus: bus.clone() };
+        let core = Core::new(bus.link().clone(), names, self.settings, lanes);
         let joined = async {
             core.saw_broker_ms(bus.inspect().time_ms().await?);
             if let Err(mismatch) = group::agree_all(&core).await? {
@@ -403,8 +416,8 @@ fn lanes(
 
 /// Unique for every start: a name that two processes share would let one settle what the other runs.
 fn consumer_name(prefix: &str) -> String {
-    let host = host();
-    format!("{prefix}-{host}-{}-{:08x}", std::process::id(), fastrand::u32(..))
+    let (host, process) = crate::simulated::place();
+    format!("{prefix}-{host}-{process}-{:08x}", fastrand::u32(..))
 }
 
 #[cfg(unix)]
@@ -413,6 +426,7 @@ pub(crate) fn termination() -> std::io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
+            biased;
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

@@ -129,6 +129,7 @@ pub(crate) async fn run(core: Arc<Core>, outlets: Outlets, mut stop: watch::Rece
             () = core.reconnected.notified() => {}
         }
         tokio::select! {
+            biased;
             () = stopped(&mut stop) => break,
             shared = sharing.share_all() => if let Err(error) = shared {
                 tracing::debug!(%error, "not known who reads which stream");

@@ -87,8 +87,9 @@ async fn connect(core: &Core, stop: &mut watch::Receiver<bool>) -> Option<Wire> 
     let mut backoff = Backoff::new();
     loop {
         let opened = tokio::select! {
-            opened = Wire::open(core.link.endpoint()) => opened,
+            biased;
             () = stopped(stop) => return None,
+            opened = Wire::open(core.link.endpoint()) => opened,
         };
         match opened {
             Ok((wire, id)) => {
@@ -98,8 +99,9 @@ async fn connect(core: &Core, stop: &mut watch::Receiver<bool>) -> Option<Wire> 
             Err(error) => tracing::debug!(%error, "no connection to read from yet"),
         }
         tokio::select! {
-            () = backoff.wait() => {}
+            biased;
             () = stopped(stop) => return None,
+            () = backoff.wait() => {}
         }
     }
 }
@@ -162,8 +164,9 @@ async fn readable(core: &Core, stop: &mut watch::Receiver<bool>) -> Option<Vec<A
         }
         core.end_read();
         tokio::select! {
-            _ = readable.changed() => {}
+            biased;
             () = stopped(stop) => return None,
+            _ = readable.changed() => {}
         }
     }
 }

@@ -2,24 +2,39 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// What a service has done since it started. All are counts of deliveries but where they say otherwise.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Report {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
         }
 
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
+            /// How long handlers took.
+            pub(crate) took: Histogram,
         }
 
         impl Counters {
             pub(crate) fn report(&self) -> Report {
                 Report { $($name: self.$name.0.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl Report {
+            /// Each count: its name, what it counts, and how much that is.
+            pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),*), self.$name),)*].into_iter()
+            }
+
+            /// What two have counted.
+            pub(crate) fn plus(&self, other: &Self) -> Self {
+                Self { $($name: self.$name + other.$name,)* }
             }
         }
 
@@ -70,10 +85,45 @@ counters! {
     groups_recreated,
 }
 
+/// Upper bounds of the buckets of a histogram, in seconds; what is longer falls into one more.
+pub(crate) const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+/// How often something took how long.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    counts: [AtomicU64; BUCKETS.len() + 1],
+    nanos: AtomicU64,
+}
+
+/// What a histogram has seen: how often in each bucket, and seconds in all.
+pub(crate) type Observed = ([u64; BUCKETS.len() + 1], f64);
+
+impl Histogram {
+    pub(crate) fn observe(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = BUCKETS.iter().take_while(|bound| seconds > **bound).count();
+        if let Some(count) = self.counts.get(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn observed(&self) -> Observed {
+        let counts = std::array::from_fn(|bucket| {
+            self.counts.get(bucket).map_or(0, |count| count.load(Ordering::Relaxed))
+        });
+        (counts, Duration::from_nanos(self.nanos.load(Ordering::Relaxed)).as_secs_f64())
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn add(&self, count: usize) {
         self.0.fetch_add(count as u64, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! A running service: its tasks, and how they stop.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -71,6 +71,10 @@ impl Running {
         }
         let reading = reader::run(Arc::clone(&core), pace, fresh_sender, again_sender, stop.subscribe());
         let reader = tokio::spawn(reading);
+        let mut tasks = vec![reader.abort_handle(), worker.abort_handle(), settler.abort_handle()];
+        tasks.extend(renewals.iter().cloned());
+        tasks.extend(takers.iter().map(JoinHandle::abort_handle));
+        core.names.bus.registry().service(&core, tasks);
         Self { core, stop, reader, worker, settler, takers, renewals, _movers: movers }
     }
 
@@ -104,6 +108,7 @@ impl Running {
     /// Stops in order: reads nothing more, lets running handlers end within the shutdown deadline, hands back what was not run (other
     /// instances take it over at once), and leaves the group.
     pub async fn stop(mut self) -> Report {
+        self.core.stopping.store(true, Ordering::Relaxed);
         self.stop.send_replace(true);
         let in_order = self.end_reading().await;
         for task in &mut self.takers {

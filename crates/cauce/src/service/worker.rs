@@ -1,6 +1,6 @@
 //! The worker: calls handlers, and decides what becomes of each delivery.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,7 +51,7 @@ pub(crate) struct Worker {
     /// Calls under way of handlers that have a limit or take batches, by handler.
     calls: HashMap<usize, usize>,
     /// Batches that wait for more, by handler: since when.
-    gathering: HashMap<usize, (Instant, Arc<Route>)>,
+    gathering: BTreeMap<usize, (Instant, Arc<Route>)>,
     /// Nothing may begin beside what runs.
     alone: bool,
     done: Done,
@@ -71,7 +71,7 @@ impl Worker {
             settlements,
             running: JoinSet::new(),
             calls: HashMap::new(),
-            gathering: HashMap::new(),
+            gathering: BTreeMap::new(),
             alone: false,
             done: Done::default(),
             batch: None,
@@ -362,6 +362,7 @@ impl Worker {
         key: Option<Key>,
     ) {
         let counters = &self.core.counters;
+        counters.took.observe(started.elapsed());
         let (reason, error, chain, verdict) = match outcome {
             Outcome::Handled => {
                 counters.handled.one();

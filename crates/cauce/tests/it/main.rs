@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod channels;
+#[cfg(feature = "testing")]
+mod chaos;
 mod choosing;
 mod dead_letters;
 mod delayed;
@@ -17,6 +19,7 @@ mod inspection;
 mod leases;
 mod lifecycle;
 mod members;
+mod middleware;
 mod misuse;
 mod order;
 mod outages;

@@ -4,7 +4,7 @@ if #ARGV == 2 then
   local id = ARGV[1]
   if ARGV[2] ~= '' and ARGV[2] ~= call('HGET', KEYS[2], id .. ':rc') then return {0} end
   local gone = call('ZREM', KEYS[1], id)
-  return {call('HDEL', KEYS[2], id, id .. ':rc', id .. ':fr', id .. ':dead') > 0 and gone or 0}
+  return {call('HDEL', KEYS[2], id, id .. ':rc', id .. ':fr', id .. ':dead', id .. ':trace') > 0 and gone or 0}
 end
 local ids, fields = {}, {}
 for i = 1, #ARGV / 2 do
@@ -21,7 +21,8 @@ for i, id in ipairs(ids) do
     seen[id] = true
     if scores[i] and found[2 * i - 1] then replies[i] = 1 end
     gone[n + 1] = id
-    left[4 * n + 1], left[4 * n + 2], left[4 * n + 3], left[4 * n + 4] = id, id .. ':rc', id .. ':fr', id .. ':dead'
+    left[5 * n + 1], left[5 * n + 2], left[5 * n + 3] = id, id .. ':rc', id .. ':fr'
+    left[5 * n + 4], left[5 * n + 5] = id .. ':dead', id .. ':trace'
   end
 end
 if #gone > 0 then

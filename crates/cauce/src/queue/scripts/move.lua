@@ -3,7 +3,7 @@
 -- receipts are forgotten, realtime channel of the target or ''. Replies with 1, or 0 if the message is not there or was received by
 -- somebody else since.
 local id, fence = ARGV[2], ARGV[3]
-local found = call('HMGET', KEYS[2], id, id .. ':rc', id .. ':fr')
+local found = call('HMGET', KEYS[2], id, id .. ':rc', id .. ':fr', id .. ':trace')
 if not found[1] or not call('ZSCORE', KEYS[1], id) or (fence ~= '' and fence ~= found[2]) then return 0 end
 local t = call('TIME')
 local now = t[1] * 1000 + (t[2] - t[2] % 1000) / 1000
@@ -15,9 +15,10 @@ end
 local wrong = problem(call('HMGET', KEYS[4], 'vt', 'delay', 'maxsize'), KEYS[4], ARGV[1])
 if wrong then return wrong end
 call('ZREM', KEYS[1], id)
-call('HDEL', KEYS[2], id, id .. ':rc', id .. ':fr', id .. ':dead')
+call('HDEL', KEYS[2], id, id .. ':rc', id .. ':fr', id .. ':dead', id .. ':trace')
 call('ZADD', KEYS[3], now, id)
 call('HSET', KEYS[4], id, found[1])
+if found[4] then call('HSET', KEYS[4], id .. ':trace', found[4]) end
 call('HINCRBY', KEYS[4], 'totalsent', 1)
 if ARGV[8] ~= '1' and found[2] then
   call('HSET', KEYS[4], id .. ':rc', found[2], id .. ':fr', found[3] or now)

@@ -1,5 +1,5 @@
 -- KEYS: messages, hash. ARGV: units, how many, visibility timeout in ms or '' or 'pop'. Replies with the server's time, when the
--- next message is due ('' if that is now or never), and per message: id, body, receive count, time of the first receipt.
+-- next message is due ('' if that is now or never), and per message: id, body, receive count, time of the first receipt, traceparent or ''.
 local q = call('HMGET', KEYS[2], 'vt', 'delay', 'maxsize', 'totalrecv')
 -- Short numbers need no doubt.
 if not q[1] or not q[2] or not q[3] or #q[1] > 3 or #q[2] > 3 then
@@ -17,15 +17,15 @@ repeat
   local fields = {}
   for i = 1, #ids do
     local id = ids[i]
-    fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = id, id .. ':rc', id .. ':fr'
+    fields[4 * i - 3], fields[4 * i - 2], fields[4 * i - 1], fields[4 * i] = id, id .. ':rc', id .. ':fr', id .. ':trace'
   end
   if #ids > 0 then found = call('HMGET', KEYS[2], unpack(fields)) end
   for i = 1, #ids do
-    if not found[3 * i - 2] then orphans[#orphans + 1] = ids[i] end
+    if not found[4 * i - 3] then orphans[#orphans + 1] = ids[i] end
   end
   for _, id in ipairs(orphans) do
     call('ZREM', KEYS[1], id)
-    call('HDEL', KEYS[2], id .. ':rc', id .. ':fr')
+    call('HDEL', KEYS[2], id .. ':rc', id .. ':fr', id .. ':trace')
   end
 until #orphans == 0
 
@@ -39,10 +39,11 @@ local total = (q[4] or 0) + count
 if ARGV[3] == 'pop' then
   local fields = {}
   for i = 1, count do
-    local id, rc = ids[i], (found[3 * i - 1] or 0) + 1
-    reply[4 * i - 1], reply[4 * i], reply[4 * i + 1] = id, found[3 * i - 2], rc
-    reply[4 * i + 2] = rc == 1 and now or (found[3 * i] or 0) + 0
-    fields[4 * i - 3], fields[4 * i - 2], fields[4 * i - 1], fields[4 * i] = id, id .. ':rc', id .. ':fr', id .. ':dead'
+    local id, rc, at = ids[i], (found[4 * i - 2] or 0) + 1, 5 * i
+    reply[at - 2], reply[at - 1], reply[at] = id, found[4 * i - 3], rc
+    reply[at + 1], reply[at + 2] = rc == 1 and now or (found[4 * i - 1] or 0) + 0, found[4 * i] or ''
+    fields[at - 4], fields[at - 3], fields[at - 2] = id, id .. ':rc', id .. ':fr'
+    fields[at - 1], fields[at] = id .. ':dead', id .. ':trace'
   end
   call('ZREM', KEYS[1], unpack(ids))
   call('HDEL', KEYS[2], unpack(fields))
@@ -52,9 +53,9 @@ else
   if count < tonumber(ARGV[2]) and (reply[2] == '' or due < tonumber(reply[2])) then reply[2] = due end
   local scores, fields = {}, {}
   for i = 1, count do
-    local id, rc, at = ids[i], (found[3 * i - 1] or 0) + 1, #fields
-    reply[4 * i - 1], reply[4 * i], reply[4 * i + 1] = id, found[3 * i - 2], rc
-    reply[4 * i + 2] = rc == 1 and now or (found[3 * i] or 0) + 0
+    local id, rc, at, to = ids[i], (found[4 * i - 2] or 0) + 1, #fields, 5 * i
+    reply[to - 2], reply[to - 1], reply[to] = id, found[4 * i - 3], rc
+    reply[to + 1], reply[to + 2] = rc == 1 and now or (found[4 * i - 1] or 0) + 0, found[4 * i] or ''
     scores[2 * i - 1], scores[2 * i] = due, id
     fields[at + 1], fields[at + 2] = id .. ':rc', rc
     if rc == 1 then fields[at + 3], fields[at + 4] = id .. ':fr', now end

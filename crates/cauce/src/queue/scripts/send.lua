@@ -1,5 +1,5 @@
--- KEYS: messages, hash. ARGV: units, 1 = all or none, realtime channel or '', 1 = delays are given, then the bodies, per message 22
--- random characters (sorted), and per message its delay in ms or ''. Replies with what the ids begin with, and the places of the
+-- KEYS: messages, hash. ARGV: units, 1 = all or none, realtime channel or '', 1 = delays are given, 1 = traces are given, then the bodies, per
+-- message 22 random characters (sorted), per message its delay in ms or '', and per message its traceparent or ''. Replies with what the ids begin with, and the places of the
 -- messages that are too long; all or none: {'messageTooLong', place}.
 local q = call('HMGET', KEYS[2], 'vt', 'delay', 'maxsize', 'totalsent')
 -- Short numbers need no doubt.
@@ -32,11 +32,11 @@ local prefix = five(us) .. five(low)
 
 local maxsize = tonumber(q[3])
 if maxsize < 0 then maxsize = math.huge end
-local given = ARGV[4] == '1'
-local count = (#ARGV - 4) / (given and 3 or 2)
-local reply, scores, fields, sent = {prefix}, {}, {}, 0
+local given, traced = ARGV[4] == '1', ARGV[5] == '1'
+local count = (#ARGV - 5) / (2 + (given and 1 or 0) + (traced and 1 or 0))
+local reply, scores, fields, traces, sent = {prefix}, {}, {}, {}, 0
 for i = 1, count do
-  local body = ARGV[4 + i]
+  local body = ARGV[5 + i]
   local fits = #body <= maxsize
   if not fits then
     -- In UTF-16 units, as JavaScript counts: one per character, one more beyond the basic plane.
@@ -45,10 +45,12 @@ for i = 1, count do
     fits = characters + beyond <= maxsize
   end
   if fits then
-    local id, delay = prefix .. ARGV[4 + count + i], given and ARGV[4 + 2 * count + i] or ''
+    local id, delay = prefix .. ARGV[5 + count + i], given and ARGV[5 + 2 * count + i] or ''
     scores[2 * sent + 1], scores[2 * sent + 2] = delay == '' and usual or now + delay, id
     fields[2 * sent + 1], fields[2 * sent + 2] = id, body
     sent = sent + 1
+    local trace = traced and ARGV[5 + (given and 3 or 2) * count + i] or ''
+    if trace ~= '' then traces[#traces + 1] = id .. ':trace' traces[#traces + 1] = trace end
   elseif ARGV[2] == '1' then
     return {'messageTooLong', i - 1}
   else
@@ -61,6 +63,17 @@ if sent > 0 then
   if ARGV[3] ~= '' then
     local size = call('ZCARD', KEYS[1])
     for i = size - sent + 1, size do call('PUBLISH', ARGV[3], i) end
+  end
+end
+if #traces > 0 then
+  call('HSET', KEYS[2], unpack(traces))
+  -- RSMQ's clients leave the traces of what they delete behind: when there are many, some are looked through at each send.
+  if call('HLEN', KEYS[2]) > 5 * call('ZCARD', KEYS[1]) + 1000 then
+    local page = call('HSCAN', KEYS[2], call('HGET', KEYS[2], 'swept') or '0', 'MATCH', '*:trace', 'COUNT', '500')
+    for i = 1, #page[2], 2 do
+      if not call('ZSCORE', KEYS[1], sub(page[2][i], 1, -7)) then call('HDEL', KEYS[2], page[2][i]) end
+    end
+    call('HSET', KEYS[2], 'swept', page[1])
   end
 end
 return reply

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use self::extract::{Route, route};
 use self::running::Core;
+pub(crate) use self::running::Core as WorkerCore;
 use super::error::QueueError;
 use super::queue::Queue;
+use crate::middleware::{Chain, Middleware};
 use crate::service::{Handler, IntoOutcome, Report, Retry, termination};
 
 /// Handles the messages of one queue, under the same model as [`Service`](crate::Service).
@@ -41,6 +43,7 @@ pub struct Worker<S = ()> {
     state: S,
     route: Option<Route>,
     settings: Settings,
+    around: Chain,
 }
 
 #[derive(Clone, Debug)]
@@ -64,14 +67,14 @@ impl Worker<()> {
             shutdown_deadline: Duration::from_secs(10),
             dead_letters: None,
         };
-        Self { queue: queue.clone(), state: (), route: None, settings }
+        Self { queue: queue.clone(), state: (), route: None, settings, around: Chain::default() }
     }
 }
 
 impl<S: Clone + Send + Sync + 'static> Worker<S> {
     /// The state that a handler added after this can take as [`State<T>`](crate::State).
     pub fn state<T: Clone + Send + Sync + 'static>(self, state: T) -> Worker<T> {
-        Worker { queue: self.queue, state, route: self.route, settings: self.settings }
+        Worker { queue: self.queue, state, route: self.route, settings: self.settings, around: self.around }
     }
 
     /// The handler: an async function whose first argument is the message (an event as JSON, `String` or `Vec<u8>`), and after it what
@@ -82,6 +85,12 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
         A: QueueArguments<S>,
     {
         self.route = Some(route(handler, self.state.clone()));
+        self
+    }
+
+    /// Adds a [`Middleware`] around the handler; the first is outermost.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.around.add(middleware);
         self
     }
 
@@ -158,7 +167,7 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
         let usual = self.queue.attributes().await?.vt;
         let usual = if usual.is_zero() { Duration::from_secs(30) } else { usual };
         let lease = self.settings.visibility.unwrap_or(usual);
-        let core = Core::new(self.queue, dead, route, self.settings, lease);
+        let core = Core::new(self.queue, dead, route, (self.settings, self.around), lease);
         Ok(RunningWorker::start(Arc::new(core)))
     }
 }

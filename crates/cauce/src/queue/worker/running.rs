@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -19,7 +20,10 @@ use super::extract::{HandlerFuture, QueueDelivery, Route};
 use super::lease::{self, Held};
 use super::{Settings, settle};
 use crate::backend::backoff::Backoff;
+use crate::entry::Fields;
+use crate::middleware::{Chain, Incoming};
 use crate::service::{Counters, HandlerError, Report, Verdict};
+use crate::trace;
 
 /// How long the last words to the broker may take when a worker stops.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -27,23 +31,87 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const CUT_OFF_TIME: Duration = Duration::from_millis(200);
 
 /// What the tasks of a worker share.
-pub(super) struct Core {
+pub(crate) struct Core {
     pub(super) queue: Queue,
     pub(super) dead: Queue,
     pub(super) held: Held,
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
     /// How long a message stays hidden after a sign of life.
     pub(super) lease: Duration,
     name: Arc<str>,
     route: Route,
     settings: Settings,
+    around: Chain,
+    stopping: AtomicBool,
 }
 
 impl Core {
-    pub(super) fn new(queue: Queue, dead: Queue, route: Route, settings: Settings, lease: Duration) -> Self {
+    pub(super) fn new(
+        queue: Queue,
+        dead: Queue,
+        route: Route,
+        (settings, around): (Settings, Chain),
+        lease: Duration,
+    ) -> Self {
         let name = queue.name().into();
-        let (held, counters) = (Held::default(), Counters::default());
-        Self { queue, dead, held, counters, lease, name, route, settings }
+        let (held, counters) = (Held::default(), Arc::default());
+        Self {
+            queue,
+            dead,
+            held,
+            counters,
+            lease,
+            name,
+            route,
+            settings,
+            around,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+}
+
+impl Core {
+    /// The handler in its span, with the middleware around it.
+    fn around(&self, message: &Message, delivery: &QueueDelivery, handler: HandlerFuture) -> HandlerFuture {
+        let incoming = || Incoming {
+            from: Arc::clone(&self.name),
+            by: Arc::clone(&self.name),
+            id: message.id.to_string(),
+            attempt: delivery.attempt,
+            length: 1,
+            fields: Fields::new(),
+        };
+        let handler = self.around.around(incoming, handler);
+        let parent = message.trace();
+        let span = tracing::info_span!(
+            "handle",
+            otel.name = format!("process {}", self.name),
+            otel.kind = "consumer",
+            otel.status_code = tracing::field::Empty,
+            error = tracing::field::Empty,
+            messaging.system = "rsmq",
+            messaging.operation.type = "process",
+            messaging.destination.name = &*self.name,
+            messaging.message.id = %message.id,
+            attempt = delivery.attempt,
+        );
+        if parent.is_none() && span.is_disabled() {
+            handler
+        } else {
+            Box::pin(trace::handling(span, parent, handler))
+        }
     }
 }
 
@@ -69,6 +137,8 @@ impl RunningWorker {
             cut: watch::Sender::new(false),
         };
         let work = tokio::spawn(work.run(stop.subscribe()));
+        let tasks = vec![work.abort_handle(), renewal.clone()];
+        core.queue.registry().worker(&core, Arc::clone(&core.counters), Arc::clone(&core.name), tasks);
         Self { core, stop, work, renewal }
     }
 
@@ -87,6 +157,7 @@ impl RunningWorker {
     /// Stops in order: receives nothing more (what is on its way goes back as if it had never been received), lets running handlers end
     /// within the shutdown deadline, and makes the messages of those that did not visible at once.
     pub async fn stop(mut self) -> Report {
+        self.core.stopping.store(true, Ordering::Relaxed);
         self.stop.send_replace(true);
         // Its own deadlines end it.
         let _ = (&mut self.work).await;
@@ -219,7 +290,7 @@ impl Work {
         let mut future = match called {
             Err(panic) => return self.settle(message, Ended::panicked(&*panic)),
             Ok(Err(error)) => return self.bury(message, "undecodable", error.to_string()),
-            Ok(Ok(future)) => future,
+            Ok(Ok(future)) => core.around(&message, &delivery, future),
         };
         let first = std::panic::catch_unwind(AssertUnwindSafe(|| {
             future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
@@ -233,6 +304,7 @@ impl Work {
                 // Its task polls it again at once, so nothing is lost by the waker that went nowhere.
                 self.running.spawn(async move {
                     let ended = tokio::select! {
+                        biased;
                         ended = finish(future, timeout) => ended,
                         _ = cut.wait_for(|cut| *cut) => Ended::CutOff,
                     };
