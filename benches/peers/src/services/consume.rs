@@ -37,7 +37,7 @@ pub async fn cauce(url: &str, events: usize) -> Result<()> {
 }
 
 /// The entries of a reply of XREADGROUP: id and values.
-fn entries(reply: Value) -> Vec<(Vec<u8>, Vec<Value>)> {
+pub fn entries(reply: Value) -> Vec<(Vec<u8>, Vec<Value>)> {
     let mut all = Vec::new();
     let streams = match reply {
         Value::Array(streams) => streams,
@@ -59,11 +59,11 @@ fn entries(reply: Value) -> Vec<(Vec<u8>, Vec<Value>)> {
 
 fn read(count: usize) -> redis::Cmd {
     let mut command = cmd("XREADGROUP");
-    command.arg("GROUP").arg("group").arg("me").arg("COUNT").arg(count).arg("STREAMS").arg("streamsKey").arg(">");
+    command.arg("GROUP").arg("group").arg(std::process::id()).arg("COUNT").arg(count).arg("STREAMS").arg("streamsKey").arg(">");
     command
 }
 
-fn ack(ids: &[Vec<u8>]) -> redis::Cmd {
+pub fn ack(ids: &[Vec<u8>]) -> redis::Cmd {
     let mut command = cmd("XACK");
     command.arg("streamsKey").arg("group").arg(ids);
     command

@@ -4,7 +4,9 @@ use anyhow::Result;
 use cauce::{Bus, Metadata};
 use futures_util::{StreamExt, stream};
 
+use crate::EVENTS;
 use crate::consume::Action;
+use crate::peers::payload;
 
 /// Calls under way at once.
 const AT_ONCE: usize = 256;
@@ -32,6 +34,19 @@ pub async fn raw(url: &str, events: usize) -> Result<()> {
         for number in first..(first + 100).min(events) {
             let command = pipeline.cmd("XADD").arg("streamsKey").arg("*").arg("action").arg("action_type");
             command.arg("key_1").arg(number).arg("key_2").arg("value_2").arg("key_3").arg("value_3");
+        }
+        pipeline.exec_async(&mut connection).await?;
+    }
+    Ok(())
+}
+
+/// Events with all of their payload in one field.
+pub async fn raw_in(url: &str, field: &str) -> Result<()> {
+    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    for first in (0..EVENTS).step_by(100) {
+        let mut pipeline = redis::Pipeline::with_capacity(100);
+        for number in first..(first + 100).min(EVENTS) {
+            pipeline.cmd("XADD").arg("streamsKey").arg("*").arg(field).arg(payload(number));
         }
         pipeline.exec_async(&mut connection).await?;
     }

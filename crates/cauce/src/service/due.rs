@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     next: Mutex<HashMap<usize, Instant>>,
+    /// What was to be put aside and was not this process's any more, by lane. No more than is held.
+    gone: Mutex<Vec<(usize, EntryId)>>,
     changed: Notify,
 }
 
@@ -39,6 +41,16 @@ impl Times {
             *known = when;
             self.changed.notify_one();
         }
+    }
+
+    /// Nothing brings the entry again.
+    pub(crate) fn gone(&self, lane: usize, id: EntryId) {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).push((lane, id));
+        self.changed.notify_one();
+    }
+
+    fn take_gone(&self) -> Vec<(usize, EntryId)> {
+        std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn take(&self, lane: usize, now: Instant) -> bool {
@@ -69,6 +81,11 @@ pub(crate) async fn run(core: Arc<Core>, again: mpsc::Sender<Again>, mut stop: w
                 tracing::debug!(%error, "retries not looked for");
             }
             look = Instant::now() + LOOK;
+        }
+        for (lane, id) in core.times.take_gone() {
+            if again.send(Again::Gone { lane, ids: vec![id] }).await.is_err() {
+                return;
+            }
         }
         let now = Instant::now();
         for lane in core.lanes() {

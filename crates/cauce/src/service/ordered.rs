@@ -30,6 +30,8 @@ use crate::error::CommandError;
 const PAGE: usize = 100;
 /// How often it is looked who is there and who has what, at least.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a reader that lived may take to notice that it is not the reader any more.
+const FAREWELL: Duration = Duration::from_millis(50);
 /// How often it is looked whether a stream that is given up has become quiet.
 const QUIET: Duration = Duration::from_millis(10);
 
@@ -47,11 +49,7 @@ pub(crate) async fn renew(core: Arc<Core>) {
         let mut ticks = ticks(&core);
         loop {
             ticks.tick().await;
-            for lane in core.lanes() {
-                if let Some(ownership) = lane.ownership().filter(|ownership| ownership.is_held()) {
-                    renew_one(&core, &lane, ownership).await;
-                }
-            }
+            renew_all(&core).await;
         }
     };
     // Beside it, because a renewal may wait for the broker for long.
@@ -70,6 +68,14 @@ pub(crate) async fn renew(core: Arc<Core>) {
         }
     };
     tokio::join!(renewing, watching);
+}
+
+async fn renew_all(core: &Core) {
+    for lane in core.lanes() {
+        if let Some(ownership) = lane.ownership().filter(|ownership| ownership.is_held()) {
+            renew_one(core, &lane, ownership).await;
+        }
+    }
 }
 
 async fn renew_one(core: &Core, lane: &Lane, ownership: &Ownership) {
@@ -126,7 +132,8 @@ pub(crate) async fn run(core: Arc<Core>, outlets: Outlets, mut stop: watch::Rece
                 continue;
             }
             _ = ticks.tick() => {}
-            () = core.reconnected.notified() => {}
+            // The broker may have closed it for another reader's sake.
+            () = core.reconnected.notified() => renew_all(&core).await,
         }
         tokio::select! {
             biased;
@@ -345,7 +352,13 @@ async fn close(core: &Core, connection: &str, stop: &mut watch::Receiver<bool>) 
     let mut backoff = Backoff::new();
     loop {
         match core.link.send(&kill).await {
-            Ok(_) => return,
+            Ok(closed) => {
+                if reply::integer(&closed) != Some(0) {
+                    // It lived, and learns only now that it is not the reader any more: so it is when the broker's clock jumped.
+                    tokio::time::sleep(FAREWELL).await;
+                }
+                return;
+            }
             Err(error) if error.is_transient() => {}
             Err(error) => {
                 tracing::warn!(%error, "the connection of the reader before can't be closed: what it still reads comes late");

@@ -233,6 +233,10 @@ fn decode(core: &Core, lanes: &[Arc<Lane>], mut replies: Replies) -> Result<Opti
         let named = |name: &[u8], _| lanes.iter().find(|lane| lane.stream.as_bytes() == name);
         replies.streams(named, |lane, id, fields| {
             lane.advance(id);
+            if !lease.pending {
+                // Nothing settles it, so that the cursor is saved because of this.
+                lane.touch();
+            }
             if !lease.pending || taking.take(lane.index, id) {
                 batch.push(Delivered { lane: Arc::clone(lane), id, fields, attempt: 1, lease });
             } else {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::attempts::{Attempt, shortened};
 use super::core::{Core, millis};
 use super::lane::{Delivered, Lane, Runs};
-use super::scripts::{self, Run};
+use super::scripts::{self, Parked, Run};
 use crate::backend::backoff::Backoff;
 use crate::clock;
 use crate::entry::{EntryId, Fields};
@@ -179,8 +179,13 @@ async fn put_aside(core: Arc<Core>, retrying: Box<Retrying>) {
         || scripts::park(&core.link, lane, core.owner(), &attempt, core.parks_with(lane), millis(delay));
     match persist("retries", tell).await {
         // What was put aside by a command whose reply was lost counts as late too, and is found all the same.
-        Ok(false) => core.counters.late.one(),
-        Ok(true) => {}
+        Ok(Parked::Late) => {
+            core.counters.late.one();
+            // Nothing brings it again here: others of its key need not wait.
+            core.times.gone(lane.index, delivered.id);
+        }
+        Ok(Parked::ComesAgain) => core.counters.late.one(),
+        Ok(Parked::Yes) => {}
         Err(error) => {
             tracing::error!(%error, stream = %lane.stream, id = %delivered.id, "the broker refuses a retry; the entry stays pending");
         }

@@ -18,6 +18,8 @@ mod idempotent;
 mod inspection;
 mod leases;
 mod lifecycle;
+#[cfg(feature = "embedded")]
+mod matrix;
 mod members;
 mod middleware;
 mod misuse;
@@ -34,3 +36,4 @@ mod services;
 mod streams;
 mod support;
 mod targets;
+mod traps;

@@ -148,7 +148,17 @@ pub(crate) struct Owner<'a> {
     pub(crate) consumer: &'a str,
 }
 
-/// Puts a failed entry aside; says whether it was still this consumer's.
+/// What became of an entry that was to be put aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parked {
+    Yes,
+    /// It was not this consumer's any more.
+    Late,
+    /// The group was lost, and is given it again.
+    ComesAgain,
+}
+
+/// Puts a failed entry aside.
 ///
 /// # Errors
 /// If the broker can't be reached or refuses.
@@ -159,12 +169,16 @@ pub(crate) async fn park(
     failed: &Attempt<'_>,
     keeper: &str,
     delay_ms: u64,
-) -> Result<bool, CommandError> {
+) -> Result<Parked, CommandError> {
     let call =
         Call::new(&PARK, &[&lane.stream, &lane.due, &lane.attempts]).arg(owner.group).arg(owner.consumer);
     let call = call.ids([failed.id]).arg(failed.number).arg(keeper).arg(delay_ms);
     let parked = call.arg(failed.took_ms()).arg(failed.record(owner.consumer)).number(link, "park").await?;
-    Ok(parked == 1)
+    Ok(match parked {
+        1 => Parked::Yes,
+        2 => Parked::ComesAgain,
+        _ => Parked::Late,
+    })
 }
 
 /// Makes an entry a dead letter; says whether it was still this consumer's. `run` is whether this attempt was started.

@@ -36,3 +36,21 @@ end
 local function quoted(text)
   return '"' .. string.gsub(text, '[%c"\\]', function(char) return string.format('\\u%04x', string.byte(char)) end) .. '"'
 end
+
+-- An id as a text of fixed length: ids do not fit a Lua number.
+local function padded(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return string.rep('0', 20 - #ms) .. ms .. string.rep('0', 20 - #seq) .. seq
+end
+
+-- Whether the group will be given an entry again that is not pending: it was lost, and made again from before it, or will be.
+local function comes_again(stream, group, id)
+  local entries = redis.pcall('XRANGE', stream, id, id)
+  if entries.err or not entries[1] then return false end
+  for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local known = {}
+    for at = 1, #info, 2 do known[info[at]] = info[at + 1] end
+    if known['name'] == group then return padded(known['last-delivered-id']) < padded(id) end
+  end
+  return true
+end

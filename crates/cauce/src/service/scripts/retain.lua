@@ -6,12 +6,6 @@ local stream, time, most = KEYS[1], now(), tonumber(ARGV[4])
 local length = redis.call('XLEN', stream)
 if length == 0 then return {0, 0} end
 
--- Ids do not fit a Lua number: they are compared as texts of equal length.
-local function padded(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  return string.rep('0', 20 - #ms) .. ms .. string.rep('0', 20 - #seq) .. seq
-end
-
 local function size(entries)
   local bytes = 0
   for _, entry in ipairs(entries) do

@@ -12,6 +12,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', time, 'LIMIT', 0, A
   local entry = count and redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', count + 1)[1]
   if entry then
     taken[#taken + 1] = {entry[1], entry[2], count + 1, redis.call('HGET', attempts, id)}
+  elseif not count and ARGV[4] == '1' and comes_again(stream, group, id) then
+    -- The group was lost. Others of its key wait until it was given again.
+    forget(attempts, id)
   else
     -- Deleted from the stream, or settled by somebody else.
     if count then redis.call('XACK', stream, group, id) end
