@@ -39,6 +39,8 @@ pub(crate) struct Call<'a> {
     pub(crate) may_block: bool,
     /// The command may be run again when the blocks are there that it needs; else it reads them at once.
     pub(crate) may_fetch: bool,
+    /// False for a client that asked with `CLIENT NO-TOUCH` that its commands be no accesses to the keys.
+    pub(crate) touches: bool,
     pub(crate) core: &'a mut Core,
     pub(crate) reply: Encoder<'a>,
     pub(crate) effects: Effects<'a>,
@@ -66,6 +68,7 @@ impl<'a> Call<'a> {
             db,
             may_block: false,
             may_fetch: false,
+            touches: true,
             core,
             reply: Encoder::new(reply, Protocol::Resp2),
             effects: Effects { out, after: Position::default() },
@@ -98,9 +101,11 @@ impl<'a> Call<'a> {
     /// newest record, or, if there is no such key, for the newest removal.
     pub(crate) fn find(&mut self, key: &[u8]) -> Option<Slot> {
         let slot = self.peek(key)?;
-        // Enough until the year 2106.
-        let now_s = self.now.seconds() as u32;
-        self.core.database(self.db).entry(slot).accessed.set(now_s);
+        if self.touches {
+            // Enough until the year 2106.
+            let now_s = self.now.seconds() as u32;
+            self.core.database(self.db).entry(slot).accessed.set(now_s);
+        }
         Some(slot)
     }
 

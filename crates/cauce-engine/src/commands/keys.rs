@@ -96,6 +96,8 @@ fn exists(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 }
 
 fn touch(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
+    // Also for a client with CLIENT NO-TOUCH.
+    call.touches = true;
     let found = from(args, 1).iter().filter(|key| call.find(key).is_some()).count();
     call.reply.count(found);
     Ok(Flow::Done)

@@ -233,7 +233,8 @@ impl Core {
         reply: &mut Vec<u8>,
         out: &mut Outputs,
     ) -> (Flow, Position) {
-        let db = self.session(by).database;
+        let session = self.session(by);
+        let (db, touches) = (session.database, !session.no_touch);
         let mark = reply.len();
         let may_fetch = std::mem::take(&mut self.may_fetch);
         let mut call = Call {
@@ -242,6 +243,7 @@ impl Core {
             db,
             may_block,
             may_fetch,
+            touches,
             core: self,
             reply: Encoder::new(reply, protocol),
             effects: Effects { out, after: Position::default() },

@@ -130,6 +130,21 @@ fn idle_time_counts_from_the_last_look() {
 }
 
 #[test]
+fn a_client_with_no_touch_leaves_idle_times_alone_but_for_touch() {
+    let mut world = World::new();
+    world.check(&[("SET k v", "+OK"), ("CLIENT NO-TOUCH ON", "+OK")]);
+    world.advance_ms(5000);
+    world.check(&[("GET k", "$1 v"), ("APPEND k w", ":2"), ("OBJECT IDLETIME k", ":5")]);
+    world.check(&[("EVAL return(redis.call('GET',KEYS[1])) 1 k", "$2 vw"), ("OBJECT IDLETIME k", ":5")]);
+    world.check(&[("TOUCH k", ":1"), ("OBJECT IDLETIME k", ":0")]);
+    world.advance_ms(5000);
+    world.check(&[("CLIENT NO-TOUCH OFF", "+OK"), ("GET k", "$2 vw"), ("OBJECT IDLETIME k", ":0")]);
+    world.advance_ms(5000);
+    world.check(&[("CLIENT NO-TOUCH ON", "+OK"), ("RESET", "+RESET"), ("GET k", "$2 vw")]);
+    assert_eq!(world.run(1, "OBJECT IDLETIME k"), ":0", "RESET ends it");
+}
+
+#[test]
 fn memory_usage_grows_with_the_value() {
     let mut world = World::new();
     let mut usage = |commands: &[&str], samples: &str| {
