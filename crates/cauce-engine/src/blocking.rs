@@ -54,6 +54,10 @@ impl WakeOn {
             _ => None,
         }
     }
+
+    fn is_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::Anything | Self::Claimable(_))
+    }
 }
 
 /// A waiting command, kept by its session.
@@ -72,6 +76,8 @@ pub(crate) struct Waiters {
     claims: BTreeSet<(Timestamp, SessionId)>,
     /// How many wait to claim.
     claimers: usize,
+    /// How many wait for a stream, whichever.
+    stream_readers: usize,
     /// Keys whose waiters have to look again, in the order of their changes.
     ready: VecDeque<(usize, Box<[u8]>)>,
     count: usize,
@@ -97,6 +103,7 @@ impl Waiters {
             deadlines: BTreeSet::new(),
             claims: BTreeSet::new(),
             claimers: 0,
+            stream_readers: 0,
             ready: VecDeque::new(),
             count: 0,
         }
@@ -113,6 +120,7 @@ impl Waiters {
             self.deadlines.insert((deadline, session));
         }
         self.claimers += usize::from(matches!(blocked.request.wakes_on, WakeOn::Claimable(_)));
+        self.stream_readers += usize::from(blocked.request.wakes_on.is_stream());
         self.claims.extend(blocked.request.wakes_on.claim_at().map(|at| (at, session)));
         for key in &blocked.request.keys {
             let queue = self.of_database(blocked.database).entry(key.clone()).or_default();
@@ -130,6 +138,7 @@ impl Waiters {
             self.deadlines.remove(&(deadline, session));
         }
         self.claimers -= usize::from(matches!(blocked.request.wakes_on, WakeOn::Claimable(_)));
+        self.stream_readers -= usize::from(blocked.request.wakes_on.is_stream());
         if let Some(at) = blocked.request.wakes_on.claim_at() {
             self.claims.remove(&(at, session));
         }
@@ -179,6 +188,14 @@ impl Waiters {
     pub(crate) fn signal(&mut self, database: usize, key: &[u8]) {
         if self.count > 0 && self.of_database(database).contains_key(key) {
             self.note_ready(database, key.into());
+        }
+    }
+
+    /// Notes that something else has taken the place of a stream. Redis looks at who waits for the key then, for
+    /// whatever, if anybody waits for any stream at all.
+    pub(crate) fn signal_overwritten_stream(&mut self, database: usize, key: &[u8]) {
+        if self.stream_readers > 0 {
+            self.signal(database, key);
         }
     }
 

@@ -188,9 +188,14 @@ impl<'a> Call<'a> {
     }
 
     /// The same in place of what the key held, if it held something. As in Redis the key is no new one then, and
-    /// who waits for one goes on waiting.
+    /// who waits for one goes on waiting (mostly: see [`Waiters::signal_overwritten_stream`]).
+    ///
+    /// [`Waiters::signal_overwritten_stream`]: crate::blocking::Waiters::signal_overwritten_stream
     pub(crate) fn replace_with_empty<C: Collection>(&mut self, key: &[u8], old: Option<Slot>) -> Slot {
         let Some(old) = old else { return self.insert_empty::<C>(key) };
+        if matches!(self.object(old), Object::Stream(_)) {
+            self.core.waiters.signal_overwritten_stream(self.db, key);
+        }
         self.remove(old);
         let seed = self.database().seed();
         self.insert_unheard(key, C::empty(seed).into_object())
