@@ -12,3 +12,4 @@ mod seeded_faults;
 mod simulation;
 mod tidy;
 mod transcripts;
+mod tried;
