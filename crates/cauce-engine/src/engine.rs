@@ -289,7 +289,7 @@ impl Core {
             gauges: Gauges::default(),
             log_gauges: LogGauges::default(),
             stats: Stats::default(),
-            scripts: Scripts::default(),
+            scripts: Scripts::new(seed),
             random: Random::new(seed),
             started_at: None,
             own_pushes: Vec::new(),

@@ -4,7 +4,7 @@ use super::{arg, from, integer, is};
 use crate::call::{Call, Flow};
 use crate::command::{CommandSpec, Flags, Keys};
 use crate::errors::{self, Error, script as texts};
-use crate::script::{Request, Sha};
+use crate::script::{Interpreter, Request, Sha};
 
 const fn row(
     name: &'static str,
@@ -127,25 +127,37 @@ const SUBCOMMANDS: &[CommandSpec] = &[
 
 fn eval(call: &mut Call<'_>, args: &[&[u8]], read_only: bool) -> Result<Flow, Error> {
     let (keys, arguments) = parameters(args)?;
-    let sha = Sha::of(arg(args, 1));
-    run(call, &Request { sha, text: Some(arg(args, 1)), keys, arguments, read_only })
+    let text = arg(args, 1);
+    let request = Request { sha: Sha::of(text), keys, arguments, read_only };
+    with_interpreter(|interpreter| {
+        let known = call.core.scripts.text(&request.sha).is_some();
+        interpreter.load(request.sha, text)?;
+        if !known {
+            call.core.scripts.remember(request.sha, text, false);
+        }
+        interpreter.run(call, &request)
+    })?;
+    Ok(Flow::Done)
 }
 
 fn evalsha(call: &mut Call<'_>, args: &[&[u8]], read_only: bool) -> Result<Flow, Error> {
     // What can't be a digest is told before the numbers are read.
     let sha = Sha::parse(arg(args, 1)).ok_or(texts::NO_SUCH_SCRIPT)?;
     let (keys, arguments) = parameters(args)?;
-    if !call.core.scripts.has(&sha) {
-        return Err(texts::NO_SUCH_SCRIPT);
-    }
-    run(call, &Request { sha, text: None, keys, arguments, read_only })
+    let text = call.core.scripts.text(&sha).ok_or(texts::NO_SUCH_SCRIPT)?;
+    with_interpreter(|interpreter| {
+        interpreter.load(sha, &text)?;
+        interpreter.run(call, &Request { sha, keys, arguments, read_only })
+    })?;
+    Ok(Flow::Done)
 }
 
-fn run(call: &mut Call<'_>, request: &Request<'_>) -> Result<Flow, Error> {
-    let mut interpreter = call.core.scripts.take(call.core.settings.hash_seed);
-    let result = interpreter.run(call, request);
-    call.core.scripts.put_back(interpreter);
-    result.map(|()| Flow::Done)
+/// Hands out the thread's interpreter.
+fn with_interpreter<T>(use_it: impl FnOnce(&mut Interpreter) -> T) -> T {
+    let mut interpreter = Interpreter::take();
+    let result = use_it(&mut interpreter);
+    interpreter.put_back();
+    result
 }
 
 /// What a script gets as `KEYS` and as `ARGV`.
@@ -160,10 +172,10 @@ fn parameters<'s, 'a>(args: &'s [&'a [u8]]) -> Result<Parameters<'s, 'a>, Error>
 
 fn load(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let text = arg(args, 2);
-    let mut interpreter = call.core.scripts.take(call.core.settings.hash_seed);
-    let loaded = interpreter.load(text);
-    call.core.scripts.put_back(interpreter);
-    call.reply.bulk(loaded?.as_str().as_bytes());
+    let sha = Sha::of(text);
+    with_interpreter(|interpreter| interpreter.load(sha, text))?;
+    call.core.scripts.remember(sha, text, true);
+    call.reply.bulk(sha.as_str().as_bytes());
     Ok(Flow::Done)
 }
 

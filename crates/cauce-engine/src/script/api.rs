@@ -6,13 +6,14 @@
 #![expect(clippy::needless_pass_by_value, reason = "functions of Lua own their arguments")]
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use cauce_resp::Protocol;
 use mlua::{Function, Lua, MultiValue, Result, Table, Value};
 
-use super::bridge::{Bridge, lock};
-use super::libraries::{self, type_name};
+use super::bridge::Bridge;
+use super::libraries::{self, cjson, type_name};
 use super::memory::with_room;
 use super::words::Words;
 use super::{raise, reply, result};
@@ -23,7 +24,7 @@ use crate::random::Rand48;
 const BYTES_PER_REPLY_BYTE: usize = 24;
 
 /// What the prelude is made with.
-pub(super) fn host(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> Result<Table> {
+pub(super) fn host(lua: &Lua, bridge: &Rc<RefCell<Bridge>>, cjson: &cjson::Shared) -> Result<Table> {
     let host = lua.create_table()?;
     host.raw_set("handle_error", lua.create_function(handle_error)?)?;
     host.raw_set("caught", lua.create_function(raise::caught)?)?;
@@ -34,7 +35,7 @@ pub(super) fn host(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> Result<Table> {
     let redis = functions(lua, bridge)?;
     set_constants(&redis)?;
     host.raw_set("redis", redis)?;
-    host.raw_set("libraries", libraries::all(lua)?)?;
+    host.raw_set("libraries", libraries::all(lua, cjson)?)?;
     for (name, seed) in [("random", false), ("randomseed", true)] {
         host.raw_set(name, random(lua, bridge, seed)?)?;
     }
@@ -42,16 +43,12 @@ pub(super) fn host(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> Result<Table> {
 }
 
 /// `redis.call`, which raises errors, or `redis.pcall`, which returns them.
-fn command(lua: &Lua, bridge: &Arc<Mutex<Bridge>>, raises: bool) -> Result<Function> {
-    let bridge = Arc::clone(bridge);
+fn command(lua: &Lua, bridge: &Rc<RefCell<Bridge>>, raises: bool) -> Result<Function> {
+    let bridge = Rc::clone(bridge);
     lua.create_function(move |lua, arguments: MultiValue| {
-        // Locked already only if a finaliser of the script calls while a command runs.
-        let mut inner = match bridge.try_lock() {
-            Ok(inner) => inner,
-            Err(TryLockError::WouldBlock) => return Err(raise::reply(texts::NESTED.text().as_bytes())),
-            Err(TryLockError::Poisoned(_)) => {
-                panic!("a command has panicked: the state is in no defined state")
-            }
+        // In use already only if a finaliser of the script calls while a command runs.
+        let Ok(mut inner) = bridge.try_borrow_mut() else {
+            return Err(raise::reply(texts::NESTED.text().as_bytes()));
         };
         run_command(&mut inner, &arguments);
         match inner.reply.strip_prefix(b"-") {
@@ -164,7 +161,7 @@ fn set_constants(redis: &Table) -> Result<()> {
 }
 
 /// What `redis` holds beside the constants.
-fn functions(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> Result<Table> {
+fn functions(lua: &Lua, bridge: &Rc<RefCell<Bridge>>) -> Result<Table> {
     let functions = lua.create_table()?;
     functions.raw_set("call", command(lua, bridge, true)?)?;
     functions.raw_set("pcall", command(lua, bridge, false)?)?;
@@ -176,9 +173,9 @@ fn functions(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> Result<Table> {
     functions.raw_set("replicate_commands", lua.create_function(|_, _: MultiValue| Ok(true))?)?;
     functions.raw_set("breakpoint", lua.create_function(|_, _: MultiValue| Ok(false))?)?;
     functions.raw_set("debug", lua.create_function(|_, _: MultiValue| Ok(()))?)?;
-    let own = Arc::clone(bridge);
+    let own = Rc::clone(bridge);
     functions.raw_set("setresp", lua.create_function(move |lua, args| setresp(lua, &own, &args))?)?;
-    let own = Arc::clone(bridge);
+    let own = Rc::clone(bridge);
     functions.raw_set("acl_check_cmd", lua.create_function(move |_, args| acl_check_cmd(&own, &args))?)?;
     Ok(functions)
 }
@@ -217,12 +214,12 @@ fn set_repl(lua: &Lua, arguments: MultiValue) -> Result<()> {
     if (0.0..4.0).contains(&flags.trunc()) { Ok(()) } else { refused(&texts::SET_REPL_FLAGS) }
 }
 
-fn setresp(lua: &Lua, bridge: &Mutex<Bridge>, arguments: &MultiValue) -> Result<()> {
+fn setresp(lua: &Lua, bridge: &RefCell<Bridge>, arguments: &MultiValue) -> Result<()> {
     if arguments.len() != 1 {
         return refused(&texts::SETRESP_ARGUMENTS);
     }
     let version = lua.coerce_number(first(arguments))?.unwrap_or_default();
-    lock(bridge).protocol = match version.trunc() as i64 {
+    bridge.borrow_mut().protocol = match version.trunc() as i64 {
         2 => Protocol::Resp2,
         3 => Protocol::Resp3,
         _ => return refused(&texts::SETRESP_VERSION),
@@ -230,7 +227,7 @@ fn setresp(lua: &Lua, bridge: &Mutex<Bridge>, arguments: &MultiValue) -> Result<
     Ok(())
 }
 
-fn acl_check_cmd(bridge: &Mutex<Bridge>, arguments: &MultiValue) -> Result<bool> {
+fn acl_check_cmd(bridge: &RefCell<Bridge>, arguments: &MultiValue) -> Result<bool> {
     if arguments.is_empty() {
         return refused(&texts::NO_ARGUMENTS);
     }
@@ -239,7 +236,7 @@ fn acl_check_cmd(bridge: &Mutex<Bridge>, arguments: &MultiValue) -> Result<bool>
         return refused(&texts::ARGUMENT_TYPE);
     }
     let mut allowed = None;
-    words.with(|args| allowed = lock(bridge).may_run(args));
+    words.with(|args| allowed = bridge.borrow().may_run(args));
     allowed.map_or_else(|| refused(&texts::ACL_COMMAND), Ok)
 }
 
@@ -248,8 +245,8 @@ fn first(arguments: &MultiValue) -> Value {
 }
 
 /// `math.random` and `math.randomseed`: the same numbers in every run of a script.
-fn random(lua: &Lua, bridge: &Arc<Mutex<Bridge>>, seeds: bool) -> Result<Function> {
-    let bridge = Arc::clone(bridge);
+fn random(lua: &Lua, bridge: &Rc<RefCell<Bridge>>, seeds: bool) -> Result<Function> {
+    let bridge = Rc::clone(bridge);
     let name = if seeds { "randomseed" } else { "random" };
     lua.create_function(move |lua, arguments: MultiValue| {
         let mut bounds = Vec::new();
@@ -260,7 +257,7 @@ fn random(lua: &Lua, bridge: &Arc<Mutex<Bridge>>, seeds: bool) -> Result<Functio
             };
             bounds.push(bound.trunc());
         }
-        let mut inner = lock(&bridge);
+        let mut inner = bridge.borrow_mut();
         if seeds {
             inner.random = Rand48::new(bounds.first().copied().unwrap_or_default() as i64 as u32);
             return Ok(Value::Nil);

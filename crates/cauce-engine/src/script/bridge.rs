@@ -3,7 +3,8 @@
 //! The functions live as long as the interpreter and can borrow nothing. So the state is swapped with an empty one
 //! in here for as long as the script runs, and swapped back by [`Lent`]'s destructor.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use cauce_resp::{Encoder, Protocol};
 
@@ -51,6 +52,8 @@ pub(crate) struct Bridge {
     commands: u32,
     watch: Watch,
     pub(super) random: Rand48,
+    /// A command runs. Still set at the next one, it says that the last one panicked.
+    in_command: bool,
     /// The reply of the running command.
     pub(super) reply: Vec<u8>,
     /// Room for the arguments of commands.
@@ -58,7 +61,7 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    pub(super) fn new(seed: u32) -> Self {
+    pub(super) fn new() -> Self {
         let settings = Settings { databases: 0, ..Settings::default() };
         Self {
             core: Core::new(settings),
@@ -73,7 +76,8 @@ impl Bridge {
             killed: false,
             commands: 0,
             watch: Watch::default(),
-            random: Rand48::new(seed),
+            random: Rand48::new(0),
+            in_command: false,
             reply: Vec::new(),
             words: Words::default(),
         }
@@ -81,11 +85,14 @@ impl Bridge {
 
     /// Runs a command of the script; its reply, or the error that kept it from running, is then in `reply`.
     pub(super) fn run(&mut self, args: &[&[u8]]) {
+        assert!(!self.in_command, "a command has panicked: the state is in no defined state");
+        self.in_command = true;
         self.reply.clear();
         if let Err(error) = self.try_run(args) {
             self.core.stats.errors += 1;
             self.refuse(&error);
         }
+        self.in_command = false;
     }
 
     /// Leaves an error as the reply.
@@ -204,19 +211,20 @@ impl Bridge {
 
 /// The state lent to a bridge; it goes back when this is dropped.
 pub(super) struct Lent<'c, 'a> {
-    bridge: Arc<Mutex<Bridge>>,
+    bridge: Rc<RefCell<Bridge>>,
     call: &'c mut Call<'a>,
     database: usize,
 }
 
 impl<'c, 'a> Lent<'c, 'a> {
-    pub(super) fn new(bridge: &Arc<Mutex<Bridge>>, call: &'c mut Call<'a>, rights: Rights) -> Self {
+    pub(super) fn new(bridge: &Rc<RefCell<Bridge>>, call: &'c mut Call<'a>, rights: Rights) -> Self {
         let database = call.db;
         {
-            let mut inner = lock(bridge);
+            let mut inner = bridge.borrow_mut();
             let inner = &mut *inner;
             assert!(!inner.open, "one script runs at a time");
             inner.watch = std::mem::take(&mut call.core.scripts.watch);
+            std::mem::swap(&mut inner.random, &mut call.core.scripts.kept.random);
             std::mem::swap(&mut inner.core, call.core);
             std::mem::swap(&mut inner.out, call.effects.out);
             (inner.now, inner.by, inner.rights) = (call.now, call.by, rights);
@@ -227,13 +235,14 @@ impl<'c, 'a> Lent<'c, 'a> {
                 watch.begin(inner.core.settings.busy_reply_threshold());
             }
         }
-        Self { bridge: Arc::clone(bridge), call, database }
+        Self { bridge: Rc::clone(bridge), call, database }
     }
 }
 
 impl Drop for Lent<'_, '_> {
     fn drop(&mut self) {
-        let mut inner = lock(&self.bridge);
+        // Not in use: whoever used it is through, also if a panic unwinds.
+        let mut inner = self.bridge.borrow_mut();
         let inner = &mut *inner;
         inner.open = false;
         if let Some(watch) = &mut inner.watch.0 {
@@ -242,13 +251,9 @@ impl Drop for Lent<'_, '_> {
         std::mem::swap(&mut inner.core, self.call.core);
         std::mem::swap(&mut inner.out, self.call.effects.out);
         self.call.core.scripts.watch = std::mem::take(&mut inner.watch);
+        std::mem::swap(&mut inner.random, &mut self.call.core.scripts.kept.random);
         self.call.effects.after = self.call.effects.after.max(inner.after);
         // SELECT in a script ends with it.
         self.call.session_mut().database = self.database;
     }
-}
-
-/// The bridge, also while a panic unwinds: the state must go back.
-pub(super) fn lock(bridge: &Mutex<Bridge>) -> MutexGuard<'_, Bridge> {
-    bridge.lock().unwrap_or_else(PoisonError::into_inner)
 }

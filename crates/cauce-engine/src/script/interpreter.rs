@@ -1,6 +1,7 @@
 //! The interpreter: the sandbox, the compiled scripts, and how one is run.
 
-use std::sync::{Arc, Mutex};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -10,7 +11,8 @@ use mlua::{
 
 use mlua::state::{GcIncParams, GcMode};
 
-use super::bridge::{Bridge, Lent, Rights, lock};
+use super::bridge::{Bridge, Lent, Rights};
+use super::libraries::cjson;
 use super::shebang::ScriptFlags;
 use super::watch::ScriptFate;
 use super::{Sha, api, raise, result};
@@ -20,9 +22,19 @@ use crate::errors::{self, Error, script as texts};
 /// Instructions between two looks of the watch, as many as Redis lets pass.
 const INSTRUCTIONS_PER_POLL: u32 = 100_000;
 
-/// The collector begins anew when memory has grown to this many percent: scripts leave little behind, and the memory
-/// of the interpreter is small.
-const GC_PAUSE: i32 = 400;
+/// The collector begins anew when memory has grown to this many percent. The sandbox is small, so a round costs little;
+/// and what has not grown stays in the processor's cache, which is worth more between two requests.
+const GC_PAUSE: i32 = 150;
+
+/// Scripts that a thread keeps compiled, and the bytes of their texts, at most. It begins anew when there are more.
+const COMPILED_MAX: usize = 1000;
+const COMPILED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+thread_local! {
+    /// Lua is not to be moved to another thread, or every value of it would cost atomic operations and a lock. So each
+    /// thread that runs scripts has an interpreter, which is a cache: what scripts leave behind is the engine's.
+    static INTERPRETER: Cell<Option<Box<Interpreter>>> = const { Cell::new(None) };
+}
 
 /// What errors call a script.
 const SCRIPT_NAME: &str = "@user_script";
@@ -31,8 +43,6 @@ const SCRIPT_NAME: &str = "@user_script";
 #[derive(Debug)]
 pub(crate) struct Request<'r> {
     pub(crate) sha: Sha,
-    /// Its text, if it may not be known yet.
-    pub(crate) text: Option<&'r [u8]>,
     pub(crate) keys: &'r [&'r [u8]],
     pub(crate) arguments: &'r [&'r [u8]],
     /// The client asked for a script that does not write.
@@ -50,54 +60,59 @@ struct Script {
 #[derive(Debug)]
 pub(crate) struct Interpreter {
     lua: Lua,
-    bridge: Arc<Mutex<Bridge>>,
-    /// What scripts see as globals, to be changed by the host alone.
-    globals: Table,
+    bridge: Rc<RefCell<Bridge>>,
+    cjson: cjson::Shared,
     run: Function,
-    keys_name: LuaString,
-    arguments_name: LuaString,
     scripts: HashMap<Sha, Script, FixedState>,
+    /// Of the texts of `scripts`.
+    text_bytes: usize,
 }
 
 impl Interpreter {
-    pub(super) fn new(seed: u32) -> Self {
-        Self::build(seed).expect("the sandbox is part of this crate and loads")
+    /// Takes the thread's interpreter out, to use it; to be put back.
+    pub(crate) fn take() -> Box<Self> {
+        let interpreter = INTERPRETER.take();
+        interpreter
+            .unwrap_or_else(|| Box::new(Self::build().expect("the sandbox is part of this crate and loads")))
     }
 
-    fn build(seed: u32) -> mlua::Result<Self> {
+    /// Keeps the thread's interpreter for the next script.
+    pub(crate) fn put_back(self: Box<Self>) {
+        INTERPRETER.set(Some(self));
+    }
+
+    /// Lets go of the thread's interpreter and all that is compiled in it.
+    pub(super) fn forget() {
+        INTERPRETER.set(None);
+    }
+
+    fn build() -> mlua::Result<Self> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
-        let bridge = Arc::new(Mutex::new(Bridge::new(seed)));
-        let host = api::host(&lua, &bridge)?;
+        let (bridge, cjson) = (Rc::new(RefCell::new(Bridge::new())), cjson::Shared::default());
+        let host = api::host(&lua, &bridge, &cjson)?;
         host.raw_set("lua", lua.globals())?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=sandbox").set_mode(ChunkMode::Text);
-        let (globals, view, run): (Table, Table, Function) = prelude.call(host)?;
+        let (view, run): (Table, Function) = prelude.call(host)?;
         lua.set_globals(view)?;
         lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(GC_PAUSE)));
         watch(&lua, &bridge)?;
-        Ok(Self {
-            keys_name: lua.create_string("KEYS")?,
-            arguments_name: lua.create_string("ARGV")?,
-            lua,
-            bridge,
-            globals,
-            run,
-            scripts: HashMap::default(),
-        })
+        Ok(Self { lua, bridge, cjson, run, scripts: HashMap::default(), text_bytes: 0 })
     }
 
-    pub(super) fn has(&self, sha: &Sha) -> bool {
-        self.scripts.contains_key(sha)
-    }
-
-    /// Compiles a script and keeps it.
-    pub(crate) fn load(&mut self, text: &[u8]) -> Result<Sha, Error> {
-        let sha = Sha::of(text);
-        if !self.has(&sha) {
-            let script = self.compile(text)?;
-            self.scripts.insert(sha, script);
+    /// Compiles a script, unless it is.
+    pub(crate) fn load(&mut self, sha: Sha, text: &[u8]) -> Result<(), Error> {
+        if self.scripts.contains_key(&sha) {
+            return Ok(());
         }
-        Ok(sha)
+        let script = self.compile(text)?;
+        if self.scripts.len() >= COMPILED_MAX || self.text_bytes + text.len() > COMPILED_BYTES_MAX {
+            self.scripts.clear();
+            self.text_bytes = 0;
+        }
+        self.text_bytes += text.len();
+        self.scripts.insert(sha, script);
+        Ok(())
     }
 
     fn compile(&self, text: &[u8]) -> Result<Script, Error> {
@@ -108,23 +123,19 @@ impl Interpreter {
         Ok(Script { function, flags })
     }
 
-    /// Runs a script and writes its result.
+    /// Runs a script that is loaded, and writes its result.
     pub(crate) fn run(&mut self, call: &mut Call<'_>, request: &Request<'_>) -> Result<(), Error> {
-        if let Some(text) = request.text {
-            self.load(text)?;
-        }
-        let script = self.scripts.get(&request.sha).expect("who asks for a script by name looked for it");
+        let script = self.scripts.get(&request.sha).expect("a script is loaded before it is run");
         let rights = rights(script.flags, request.read_only, call.core.memory_is_full())?;
         let memory_max = call.core.settings.script_memory_max;
+        *self.cjson.borrow_mut() = call.core.scripts.kept.cjson;
         let ended = {
             let _lent = Lent::new(&self.bridge, call, rights);
-            // The parameters are no larger than the request; outside of the limit they cost less.
-            self.set_parameters(request)
-                .and_then(|()| self.lua.set_memory_limit(memory_max))
-                .and_then(|_| self.run.call::<(bool, Value, bool)>(&script.function))
+            self.call(&script.function, request, memory_max)
         };
+        call.core.scripts.kept.cjson = *self.cjson.borrow();
         let (protocol, killed) = {
-            let bridge = lock(&self.bridge);
+            let bridge = self.bridge.borrow();
             (bridge.protocol, bridge.killed)
         };
         self.lua.set_memory_limit(0).map_err(|error| failed(&error))?;
@@ -143,11 +154,18 @@ impl Interpreter {
         }
     }
 
-    fn set_parameters(&self, request: &Request<'_>) -> mlua::Result<()> {
+    fn call(
+        &self,
+        function: &Function,
+        request: &Request<'_>,
+        memory_max: usize,
+    ) -> mlua::Result<(bool, Value, bool)> {
         let list =
             |items: &[&[u8]]| self.lua.create_sequence_from(items.iter().map(|item| LuaString::wrap(*item)));
-        self.globals.raw_set(&self.keys_name, list(request.keys)?)?;
-        self.globals.raw_set(&self.arguments_name, list(request.arguments)?)
+        // The parameters are no larger than the request; outside of the limit they cost less.
+        let (keys, arguments) = (list(request.keys)?, list(request.arguments)?);
+        self.lua.set_memory_limit(memory_max)?;
+        self.run.call((function, keys, arguments))
     }
 }
 
@@ -170,15 +188,15 @@ fn failed(error: &mlua::Error) -> Error {
 }
 
 /// Lets the watch look at running scripts now and then.
-fn watch(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> mlua::Result<()> {
-    let bridge = Arc::clone(bridge);
+fn watch(lua: &Lua, bridge: &Rc<RefCell<Bridge>>) -> mlua::Result<()> {
+    let bridge = Rc::clone(bridge);
     let every = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_POLL);
     lua.set_global_hook(every, move |lua, _| look(lua, &bridge))
 }
 
-fn look(lua: &Lua, bridge: &Arc<Mutex<Bridge>>) -> mlua::Result<VmState> {
-    // Held while a command runs; then the next look will do.
-    let Ok(mut inner) = bridge.try_lock() else { return Ok(VmState::Continue) };
+fn look(lua: &Lua, bridge: &Rc<RefCell<Bridge>>) -> mlua::Result<VmState> {
+    // In use while a command runs; then the next look will do.
+    let Ok(mut inner) = bridge.try_borrow_mut() else { return Ok(VmState::Continue) };
     if inner.poll() == ScriptFate::Continue {
         return Ok(VmState::Continue);
     }

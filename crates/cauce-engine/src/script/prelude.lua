@@ -1,8 +1,8 @@
 -- The sandbox: what scripts see of Lua and of the engine.
 --
 -- Called once with the functions of the host. Tables that all scripts share are shown through empty proxies that
--- refuse to be changed; functions that could reach around a proxy know its contents. Returns what scripts have as
--- globals, the protected view of it, and the function that runs a script.
+-- refuse to be changed; functions that could reach around a proxy know its contents. Returns the protected view of what
+-- scripts have as globals, and the function that runs a script.
 
 local host = ...
 local lua = host.lua
@@ -230,6 +230,9 @@ local function ended(ok, result)
   return ok, result, false
 end
 
-local function run(script) return ended(xpcall(script, handle_error)) end
+local function run(script, keys, arguments)
+  G.KEYS, G.ARGV = keys, arguments
+  return ended(xpcall(script, handle_error))
+end
 
-return G, globals, run
+return globals, run

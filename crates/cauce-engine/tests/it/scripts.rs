@@ -278,3 +278,32 @@ fn json_may_nest_as_deep_as_redis_allows() {
         assert!(world.run_args(1, &args).1.starts_with("-ERR user_script:1: "), "{script}");
     }
 }
+
+#[test]
+fn scripts_beyond_what_a_thread_keeps_compiled_are_compiled_again() {
+    let mut world = World::new();
+    let loaded = world.run_args(1, &[b"SCRIPT", b"LOAD", b"return 'first'"]).1;
+    let sha = loaded.rsplit(' ').next().expect("a digest").to_owned();
+    for n in 0..1100 {
+        check(&mut world, &format!("return {n}"), &format!(":{n}"));
+    }
+    assert_eq!(world.run(1, &format!("EVALSHA {sha} 0")), "$5 first");
+    assert_eq!(world.run(1, &format!("SCRIPT EXISTS {sha}")), "*1 :1");
+}
+
+#[test]
+fn an_engine_on_another_thread_knows_its_scripts_and_what_they_left_behind() {
+    let script: [&[u8]; 3] = [
+        b"EVAL",
+        b"cjson.encode_number_precision(3) return {math.random(1000000), cjson.encode(1.23456)}",
+        b"0",
+    ];
+    let next: [&[u8]; 3] = [b"EVAL", b"return {math.random(1000000), cjson.encode(1.23456)}", b"0"];
+    let (mut moved, mut stayed) = (World::new(), World::new());
+    let first = moved.run_args(1, &script).1;
+    assert_eq!(stayed.run_args(1, &script).1, first, "another engine on this thread begins anew");
+    let expected = stayed.run_args(1, &next).1;
+    assert!(expected.contains("1.23") && !expected.contains("1.2345"), "{expected}");
+    let elsewhere = std::thread::spawn(move || moved.run_args(1, &next).1);
+    assert_eq!(elsewhere.join().expect("it does not panic"), expected);
+}

@@ -1,6 +1,7 @@
 //! `cjson`: its functions and settings, and writing JSON. [`super::json`] reads it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Result, Table, Value};
 
@@ -29,7 +30,7 @@ enum InvalidNumbers {
 
 /// The settings of one `cjson` (`cjson.new` makes another).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Config {
+pub(crate) struct Config {
     sparse_convert: bool,
     sparse_ratio: i64,
     sparse_safe: i64,
@@ -57,39 +58,36 @@ impl Default for Config {
     }
 }
 
-type Shared = Arc<Mutex<Config>>;
+/// The settings that the functions of one `cjson` share.
+pub(in crate::script) type Shared = Rc<RefCell<Config>>;
 
-fn lock(config: &Mutex<Config>) -> MutexGuard<'_, Config> {
-    config.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn library(lua: &Lua) -> Result<Table> {
-    let config = Shared::default();
+pub(super) fn library(lua: &Lua, config: &Shared) -> Result<Table> {
     let library = lua.create_table()?;
-    let own = Arc::clone(&config);
+    let own = Rc::clone(config);
     let encode = lua.create_function(move |lua, values: MultiValue| {
         let args = Args::new(lua, "encode", &values);
         if args.len() != 1 {
             return Err(args.refused(1, "expected 1 argument"));
         }
-        let mut writer = Writer { lua, config: *lock(&own), out: Vec::new() };
+        let mut writer = Writer { lua, config: *own.borrow(), out: Vec::new() };
         writer.value(&args.value(1), 0)?;
         lua.create_string(&writer.out)
     })?;
     library.raw_set("encode", encode)?;
-    let own = Arc::clone(&config);
+    let own = Rc::clone(config);
     let decode = lua.create_function(move |lua, values: MultiValue| {
         let args = Args::new(lua, "decode", &values);
         if args.len() != 1 {
             return Err(args.refused(1, "expected 1 argument"));
         }
-        let (text, config) = (args.string(1)?, *lock(&own));
+        let (text, config) = (args.string(1)?, *own.borrow());
         let text = text.as_bytes();
         with_room(lua, text.len() * BYTES_PER_BYTE, || json::decode(lua, &text, config))
     })?;
     library.raw_set("decode", decode)?;
-    add_settings(lua, &library, &config)?;
-    library.raw_set("new", lua.create_function(|lua, _: MultiValue| self::library(lua))?)?;
+    add_settings(lua, &library, config)?;
+    library
+        .raw_set("new", lua.create_function(|lua, _: MultiValue| self::library(lua, &Shared::default()))?)?;
     library.raw_set("null", Value::NULL)?;
     library.raw_set("_NAME", "cjson")?;
     library.raw_set("_VERSION", "2.1.0")?;
@@ -104,11 +102,11 @@ fn add_settings(lua: &Lua, library: &Table, config: &Shared) -> Result<()> {
         ("encode_number_precision", 14, |config| &mut config.precision),
     ];
     for (name, max, field) in numbers {
-        let own = Arc::clone(config);
+        let own = Rc::clone(config);
         let setting = lua.create_function(move |lua, values: MultiValue| {
             let args = Args::new(lua, name, &values);
             check_count(&args, 1)?;
-            set_number(&args, 1, (1, max), field(&mut lock(&own)))
+            set_number(&args, 1, (1, max), field(&mut own.borrow_mut()))
         })?;
         library.raw_set(name, setting)?;
     }
@@ -118,19 +116,19 @@ fn add_settings(lua: &Lua, library: &Table, config: &Shared) -> Result<()> {
         ("decode_invalid_numbers", |config| &mut config.decode_invalid),
     ];
     for (name, field) in flags {
-        let own = Arc::clone(config);
+        let own = Rc::clone(config);
         let setting = lua.create_function(move |lua, values: MultiValue| {
             let args = Args::new(lua, name, &values);
             check_count(&args, 1)?;
-            set_flag(&args, 1, field(&mut lock(&own)))
+            set_flag(&args, 1, field(&mut own.borrow_mut()))
         })?;
         library.raw_set(name, setting)?;
     }
-    let own = Arc::clone(config);
+    let own = Rc::clone(config);
     let sparse = lua.create_function(move |lua, values: MultiValue| {
         let args = Args::new(lua, "encode_sparse_array", &values);
         check_count(&args, 3)?;
-        let mut config = lock(&own);
+        let mut config = own.borrow_mut();
         let max = i64::from(i32::MAX);
         Ok((
             set_flag(&args, 1, &mut config.sparse_convert)?,
@@ -139,11 +137,11 @@ fn add_settings(lua: &Lua, library: &Table, config: &Shared) -> Result<()> {
         ))
     })?;
     library.raw_set("encode_sparse_array", sparse)?;
-    let own = Arc::clone(config);
+    let own = Rc::clone(config);
     let invalid = lua.create_function(move |lua, values: MultiValue| {
         let args = Args::new(lua, "encode_invalid_numbers", &values);
         check_count(&args, 1)?;
-        set_invalid(&args, &mut lock(&own).encode_invalid)
+        set_invalid(&args, &mut own.borrow_mut().encode_invalid)
     })?;
     library.raw_set("encode_invalid_numbers", invalid)
 }
