@@ -1,10 +1,12 @@
 //! Stream entries: their ids and their fields.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use crate::backend::request::push_bulk;
 
 /// The id of a stream entry: the broker's clock in milliseconds, and a number that tells entries of one millisecond apart.
 ///
@@ -79,25 +81,26 @@ pub struct ParseEntryIdError {
 ///
 /// Names and values are bytes, as in Redis; a name may occur more than once, and lookups then find the first.
 #[derive(Clone)]
-pub struct Fields(Repr);
-
-/// Names and media types that Cauce writes are static; what comes in other ways is owned.
-type Bytes = Cow<'static, [u8]>;
-
-#[derive(Clone)]
-enum Repr {
-    Owned(Vec<(Bytes, Bytes)>),
-    /// Still in the reply that it came with, which all entries of that reply share.
-    Wire(Slice),
-}
-
-/// Bulk strings in a row, inside a reply.
-#[derive(Clone)]
-struct Slice {
-    reply: Arc<Vec<u8>>,
-    start: usize,
+pub struct Fields {
+    bulks: Bulks,
     pairs: usize,
 }
+
+/// Names and values as bulk strings in a row: as they come and as they are sent.
+#[derive(Clone)]
+enum Bulks {
+    Own(Vec<u8>),
+    /// Still in the reply that they came with, which all entries of that reply share.
+    Reply {
+        reply: Arc<Vec<u8>>,
+        range: Range<usize>,
+    },
+}
+
+/// Room that is made for a pair whose length is not known.
+const PAIR_LENGTH: usize = 48;
+/// What the metadata of an event take, about.
+const ENVELOPE_LENGTH: usize = 224;
 
 impl Fields {
     /// No fields.
@@ -106,27 +109,31 @@ impl Fields {
         Self::default()
     }
 
-    pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self(Repr::Owned(Vec::with_capacity(capacity)))
+    pub(crate) fn with_capacity(pairs: usize) -> Self {
+        Self { bulks: Bulks::Own(Vec::with_capacity(pairs * PAIR_LENGTH)), pairs: 0 }
     }
 
-    /// Fields that begin at `start` of a reply, where their `pairs` names and values have been seen to be bulk strings.
-    pub(crate) fn in_reply(reply: Arc<Vec<u8>>, start: usize, pairs: usize) -> Self {
-        Self(Repr::Wire(Slice { reply, start, pairs }))
+    /// No fields yet, with room for an envelope and this payload.
+    pub(crate) fn with_room(payload: &Self) -> Self {
+        Self { bulks: Bulks::Own(Vec::with_capacity(ENVELOPE_LENGTH + payload.bulks().len())), pairs: 0 }
+    }
+
+    /// Fields that stand in a reply, where they have been seen to be so many pairs of bulk strings.
+    pub(crate) fn in_reply(reply: Arc<Vec<u8>>, range: Range<usize>, pairs: usize) -> Self {
+        Self { bulks: Bulks::Reply { reply, range }, pairs }
     }
 
     /// Appends a pair; an earlier one of that name stays.
-    pub fn push(&mut self, name: impl Into<Cow<'static, [u8]>>, value: impl Into<Cow<'static, [u8]>>) {
-        self.owned().push((name.into(), value.into()));
+    pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let bulks = self.own();
+        push_bulk(bulks, name.as_ref());
+        push_bulk(bulks, value.as_ref());
+        self.pairs += 1;
     }
 
     /// Appends a pair of texts.
-    pub fn push_text(&mut self, name: &'static str, value: impl Into<Cow<'static, str>>) {
-        let value = match value.into() {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        };
-        self.owned().push((Cow::Borrowed(name.as_bytes()), value));
+    pub fn push_text(&mut self, name: &str, value: impl AsRef<str>) {
+        self.push(name, value.as_ref());
     }
 
     /// The value of the first field of that name.
@@ -147,49 +154,50 @@ impl Fields {
     }
 
     pub(crate) fn pairs(&self) -> Pairs<'_> {
-        match &self.0 {
-            Repr::Owned(pairs) => Pairs { owned: pairs.iter(), wire: &[], left: pairs.len() },
-            Repr::Wire(slice) => Pairs {
-                owned: [].iter(),
-                wire: slice.reply.get(slice.start..).unwrap_or_default(),
-                left: slice.pairs,
-            },
+        Pairs { rest: self.bulks(), left: self.pairs }
+    }
+
+    /// Names and values as bulk strings in a row.
+    pub(crate) fn bulks(&self) -> &[u8] {
+        match &self.bulks {
+            Bulks::Own(bytes) => bytes,
+            Bulks::Reply { reply, range } => reply.get(range.clone()).unwrap_or_default(),
         }
     }
 
     /// How many pairs there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.0 {
-            Repr::Owned(pairs) => pairs.len(),
-            Repr::Wire(slice) => slice.pairs,
-        }
+        self.pairs
     }
 
     /// Whether there is no pair.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.pairs == 0
     }
 
+    /// Keeps the first `at` pairs; returns the others.
     pub(crate) fn split_off(&mut self, at: usize) -> Self {
-        let pairs = self.owned();
-        let at = at.min(pairs.len());
-        Self(Repr::Owned(pairs.split_off(at)))
+        let mut pairs = self.pairs();
+        let kept = pairs.by_ref().take(at).count();
+        let length = pairs.rest.len();
+        let bulks = self.own();
+        let rest = bulks.split_off(bulks.len() - length);
+        let split = Self { bulks: Bulks::Own(rest), pairs: self.pairs - kept };
+        self.pairs = kept;
+        split
     }
 
-    pub(crate) fn append(&mut self, mut other: Self) {
-        self.owned().append(other.owned());
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.own().extend_from_slice(other.bulks());
+        self.pairs += other.pairs;
     }
 
     /// All pairs as one text, for where there are too many to stand by themselves; [`unpacked`](Self::unpacked) reads it.
     pub(crate) fn packed(&self) -> Vec<u8> {
-        let mut text = format!("{}\n", self.len()).into_bytes();
-        for part in self.iter().flat_map(|(name, value)| [name, value]) {
-            text.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
-            text.extend_from_slice(part);
-            text.extend_from_slice(b"\r\n");
-        }
+        let mut text = format!("{}\n", self.pairs).into_bytes();
+        text.extend_from_slice(self.bulks());
         text
     }
 
@@ -197,30 +205,29 @@ impl Fields {
     pub(crate) fn unpacked(text: &[u8]) -> Option<Self> {
         let end = text.iter().position(|byte| *byte == b'\n')?;
         let pairs = usize::try_from(digits(text.get(..end)?)?).ok()?;
-        let mut rest = text.get(end + 1..)?;
+        let bulks = text.get(end + 1..)?;
+        let mut rest = bulks;
         for _ in 0..pairs.checked_mul(2)? {
             rest = bulk(rest)?.1;
         }
-        rest.is_empty().then(|| Self::in_reply(Arc::new(text.to_vec()), end + 1, pairs))
+        rest.is_empty().then(|| Self { bulks: Bulks::Own(bulks.to_vec()), pairs })
     }
 
     /// Takes the pairs out of the reply, to change them.
-    fn owned(&mut self) -> &mut Vec<(Bytes, Bytes)> {
-        if let Repr::Wire(_) = &self.0 {
-            let pairs =
-                self.iter().map(|(name, value)| (name.to_vec().into(), value.to_vec().into())).collect();
-            self.0 = Repr::Owned(pairs);
+    fn own(&mut self) -> &mut Vec<u8> {
+        if let Bulks::Reply { .. } = self.bulks {
+            self.bulks = Bulks::Own(self.bulks().to_vec());
         }
-        match &mut self.0 {
-            Repr::Owned(pairs) => pairs,
-            Repr::Wire(_) => unreachable!("it was just made owned"),
+        match &mut self.bulks {
+            Bulks::Own(bytes) => bytes,
+            Bulks::Reply { .. } => unreachable!("it was just made its own"),
         }
     }
 }
 
 impl Default for Fields {
     fn default() -> Self {
-        Self(Repr::Owned(Vec::new()))
+        Self { bulks: Bulks::Own(Vec::new()), pairs: 0 }
     }
 }
 
@@ -233,8 +240,7 @@ impl PartialEq for Fields {
 impl Eq for Fields {}
 
 pub(crate) struct Pairs<'a> {
-    owned: std::slice::Iter<'a, (Bytes, Bytes)>,
-    wire: &'a [u8],
+    rest: &'a [u8],
     left: usize,
 }
 
@@ -243,12 +249,9 @@ impl<'a> Iterator for Pairs<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        if let Some((name, value)) = self.owned.next() {
-            return Some((name.as_ref(), value.as_ref()));
-        }
-        let (name, rest) = bulk(self.wire)?;
+        let (name, rest) = bulk(self.rest)?;
         let (value, rest) = bulk(rest)?;
-        self.wire = rest;
+        self.rest = rest;
         Some((name, value))
     }
 
@@ -331,7 +334,8 @@ mod tests {
     #[test]
     fn fields_read_from_a_reply_as_from_their_own() {
         let reply = Arc::new(b"*4\r\n$1\r\na\r\n$2\r\n\r\n\r\n$0\r\n\r\n$1\r\nb\r\n".to_vec());
-        let mut fields = Fields::in_reply(reply, 4, 2);
+        let range = 4..reply.len();
+        let mut fields = Fields::in_reply(reply, range, 2);
         let mut owned = Fields::new();
         owned.push(b"a", b"\r\n");
         owned.push(b"", b"b");
@@ -339,7 +343,14 @@ mod tests {
         assert_eq!((fields.len(), fields.field(""), fields.field("b")), (2, Some(&b"b"[..]), None));
         fields.push_text("c", "d");
         assert_eq!((fields.len(), fields.text("a"), fields.text("c")), (3, Some("\r\n"), Some("d")));
-        assert_eq!(fields.split_off(1).len(), 2);
+        let rest = fields.split_off(1);
+        assert_eq!(
+            (fields.len(), fields.text("a"), rest.len(), rest.text("c")),
+            (1, Some("\r\n"), 2, Some("d"))
+        );
+        assert!(fields.split_off(7).is_empty());
+        fields.append(&rest);
+        assert_eq!((fields.len(), fields.text("c")), (3, Some("d")));
     }
 
     #[test]

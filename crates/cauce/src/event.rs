@@ -1,6 +1,5 @@
 //! `Event`: a typed message, and the fields that it becomes.
 
-use std::borrow::Cow;
 use std::time::SystemTime;
 
 use crate::clock;
@@ -149,32 +148,37 @@ pub(crate) fn to_fields<E: Event>(
 ) -> Result<Fields, EncodeError> {
     let mut payload = Fields::with_capacity(4);
     event.encode(&mut payload)?;
-    Ok(envelope(E::ACTION.into(), payload, metadata, source))
+    Ok(envelope(E::ACTION, &payload, metadata, source))
 }
 
 /// The fields of an entry: the kind of event, the metadata, the payload.
-pub(crate) fn envelope(
-    action: Cow<'static, str>,
-    payload: Fields,
-    metadata: &Metadata,
-    source: &str,
-) -> Fields {
-    let mut fields = Fields::with_capacity(5 + payload.len());
+pub(crate) fn envelope(action: &str, payload: &Fields, metadata: &Metadata, source: &str) -> Fields {
+    let mut fields = Fields::with_room(payload);
     fields.push_text("action", action);
     // A payload with one field per value may have an `id` or `time` of its own, which then stands alone.
-    let mut push = |name: &'static str, value: &dyn Fn() -> Option<String>| {
-        if payload.field(name).is_none()
-            && let Some(value) = value()
-        {
-            fields.push_text(name, value);
+    let is_free = |name: &str| payload.field(name).is_none();
+    if is_free("id") {
+        match &metadata.id {
+            Some(id) => fields.push_text("id", id),
+            None => fields.push_text("id", simulated::event_id()),
         }
-    };
-    push("id", &|| Some(metadata.id.clone().unwrap_or_else(simulated::event_id)));
-    push("time", &|| Some(clock::rfc3339(metadata.time.unwrap_or_else(simulated::now))));
-    push("source", &|| Some(metadata.source.clone().unwrap_or_else(|| source.to_owned())));
-    push(TRACEPARENT, &|| {
-        metadata.traceparent.clone().or_else(|| TraceContext::current().map(|trace| trace.to_string()))
-    });
+    }
+    if is_free("time") {
+        fields.push_text("time", clock::rfc3339(metadata.time.unwrap_or_else(simulated::now)));
+    }
+    if is_free("source") {
+        fields.push_text("source", metadata.source.as_deref().unwrap_or(source));
+    }
+    if is_free(TRACEPARENT) {
+        match &metadata.traceparent {
+            Some(trace) => fields.push_text(TRACEPARENT, trace),
+            None => {
+                if let Some(trace) = TraceContext::current() {
+                    fields.push_text(TRACEPARENT, trace.to_string());
+                }
+            }
+        }
+    }
     fields.append(payload);
     fields
 }

@@ -2,10 +2,16 @@
 
 use std::sync::OnceLock;
 
-use redis::{Cmd, Value};
+use redis::Value;
 
 use crate::backend::link::Link;
+use crate::backend::replies::Replies;
+use crate::backend::request::{Request, push_bulk};
+use crate::entry::Fields;
 use crate::error::CommandError;
+
+/// Keys and short arguments take less.
+const USUAL_LENGTH: usize = 256;
 
 /// A script and the hash under which servers know it.
 pub(crate) struct Script {
@@ -17,7 +23,9 @@ pub(crate) struct Script {
 pub(crate) struct Invocation {
     script: &'static Script,
     keys: usize,
-    arguments: Vec<Vec<u8>>,
+    arguments: usize,
+    /// Keys and arguments, in the bytes of the wire.
+    bulks: Vec<u8>,
 }
 
 impl Script {
@@ -26,8 +34,13 @@ impl Script {
     }
 
     pub(crate) fn with_keys<'a>(&'static self, keys: impl IntoIterator<Item = &'a str>) -> Invocation {
-        let arguments: Vec<_> = keys.into_iter().map(|key| key.as_bytes().to_vec()).collect();
-        Invocation { script: self, keys: arguments.len(), arguments }
+        let bulks = Vec::with_capacity(USUAL_LENGTH);
+        let mut invocation = Invocation { script: self, keys: 0, arguments: 0, bulks };
+        for key in keys {
+            invocation.arg(key);
+        }
+        invocation.keys = invocation.arguments;
+        invocation
     }
 
     fn hash(&self) -> &str {
@@ -36,28 +49,34 @@ impl Script {
 }
 
 impl Invocation {
-    pub(crate) fn arg(&mut self, argument: impl Into<Vec<u8>>) -> &mut Self {
-        self.arguments.push(argument.into());
+    pub(crate) fn arg(&mut self, argument: impl AsRef<[u8]>) -> &mut Self {
+        push_bulk(&mut self.bulks, argument.as_ref());
+        self.arguments += 1;
         self
     }
 
-    pub(crate) fn by_hash(&self) -> Cmd {
-        self.command("EVALSHA", self.script.hash())
+    pub(crate) fn number(&mut self, number: u64) -> &mut Self {
+        self.arg(itoa::Buffer::new().format(number))
     }
 
-    /// Carries the whole script, which the server then knows.
-    pub(crate) fn in_full(&self) -> Cmd {
-        self.command("EVAL", self.script.code)
+    /// Names and values.
+    pub(crate) fn fields(&mut self, fields: &Fields) -> &mut Self {
+        self.bulks.extend_from_slice(fields.bulks());
+        self.arguments += 2 * fields.len();
+        self
     }
 
-    fn command(&self, name: &str, script: &str) -> Cmd {
-        let size = self.arguments.iter().map(Vec::len).sum::<usize>();
-        let mut command = Cmd::with_capacity(3 + self.arguments.len(), 64 + script.len() + size);
-        command.arg(name).arg(script).arg(self.keys);
-        for argument in &self.arguments {
-            command.arg(argument.as_slice());
-        }
-        command
+    pub(crate) fn by_hash(&self, request: &mut Request) {
+        self.write(request, "EVALSHA", self.script.hash());
+    }
+
+    fn write(&self, request: &mut Request, name: &str, script: &str) {
+        request
+            .command(3 + self.arguments)
+            .arg(name)
+            .arg(script)
+            .number(self.keys as u64)
+            .packed(&self.bulks);
     }
 
     /// Runs it alone. A server that does not know the script (it was restarted, or SCRIPT FLUSH) refuses before anything is done, so
@@ -65,10 +84,30 @@ impl Invocation {
     ///
     /// # Errors
     /// If the broker can't be reached or refuses.
-    pub(crate) async fn run(&self, link: &Link) -> Result<Value, CommandError> {
-        match link.send(&self.by_hash()).await {
-            Err(error) if error.is_refused("NOSCRIPT") => link.send(&self.in_full()).await,
+    pub(crate) async fn call(&self, link: &Link) -> Result<Replies, CommandError> {
+        let mut request = Request::with_capacity(USUAL_LENGTH + self.bulks.len());
+        self.by_hash(&mut request);
+        match link.call(&request).await?.checked() {
+            Err(error) if error.is_refused("NOSCRIPT") => self.call_in_full(link).await,
             result => result,
         }
+    }
+
+    /// As [`call`](Self::call); the reply as a tree.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub(crate) async fn run(&self, link: &Link) -> Result<Value, CommandError> {
+        self.call(link).await?.tree()
+    }
+
+    /// With the whole script, which the server then knows.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub(crate) async fn call_in_full(&self, link: &Link) -> Result<Replies, CommandError> {
+        let mut request = Request::default();
+        self.write(&mut request, "EVAL", self.script.code);
+        link.call(&request).await?.checked()
     }
 }

@@ -71,7 +71,7 @@ impl StreamArgs {
                 for field in &fields {
                     let (name, value) =
                         field.split_once('=').with_context(|| format!("`{field}` is not NAME=VALUE"))?;
-                    entry.push(name.as_bytes().to_vec(), value.as_bytes().to_vec());
+                    entry.push(name, value);
                 }
                 let id = bus.stream(&name).append(&entry).await?;
                 common.say(&json!({ "id": id.to_string() }), &id.to_string())?;

@@ -2,17 +2,19 @@
 
 use redis::Cmd;
 
+use super::request::Request;
 use crate::entry::{EntryId, Fields};
 
 /// `XADD stream * name value ...`
-pub(crate) fn xadd(stream: &str, fields: &Fields) -> Cmd {
-    let size = fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    let mut command = Cmd::with_capacity(3 + 2 * fields.len(), 16 + stream.len() + size);
-    command.arg("XADD").arg(stream).arg("*");
-    for (name, value) in fields.iter() {
-        command.arg(name).arg(value);
-    }
-    command
+pub(crate) fn xadd(stream: &str, fields: &Fields) -> Request {
+    let mut request = Request::with_capacity(64 + stream.len() + fields.bulks().len());
+    push_xadd(&mut request, stream, fields);
+    request
+}
+
+/// The same, behind other commands.
+pub(crate) fn push_xadd(request: &mut Request, stream: &str, fields: &Fields) {
+    request.command(3 + 2 * fields.len()).arg("XADD").arg(stream).arg("*").packed(fields.bulks());
 }
 
 /// Appends ids without an allocation for each.

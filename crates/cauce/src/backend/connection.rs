@@ -1,13 +1,11 @@
-//! One connection: the client crate's multiplexed connection over a byte stream of ours.
+//! A connection that is pushed to: the client crate's, over a byte stream of ours.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value,
-};
+use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value};
 use tokio::task::AbortHandle;
 
 use super::address::Address;
@@ -95,8 +93,8 @@ impl Endpoint {
                     ConnectError::Refused { url: self.address.to_string(), message: error.to_string() }
                 }
             })?;
-        let task = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
-        Ok(Connection { inner, driver: task, address: Arc::clone(&self.address) })
+        let driver = Driver(tokio::spawn(driver).abort_handle());
+        Ok(Connection { inner, _driver: driver, address: Arc::clone(&self.address) })
     }
 
     fn login(&self) -> RedisConnectionInfo {
@@ -117,11 +115,10 @@ impl Endpoint {
 /// Takes pushes as they arrive; must not block.
 pub(crate) type PushSink = Box<dyn Fn(PushInfo) + Send + Sync>;
 
-/// A connection that clones share; it closes when the last clone is dropped.
-#[derive(Clone)]
+/// A connection; it closes when it is dropped.
 pub(crate) struct Connection {
     inner: MultiplexedConnection,
-    driver: Arc<Driver>,
+    _driver: Driver,
     address: Arc<Address>,
 }
 
@@ -131,22 +128,6 @@ impl Connection {
     pub(crate) async fn send(&mut self, command: &Cmd) -> Result<Value, CommandError> {
         let value = self.inner.send_packed_command(command).await.map_err(|error| self.lost(&error))?;
         reply::checked(value)
-    }
-
-    /// Sends all commands at once; each has its own reply or refusal.
-    ///
-    /// # Errors
-    /// If the connection breaks or the replies do not come in time.
-    pub(crate) async fn send_all(
-        &mut self,
-        commands: &Pipeline,
-    ) -> Result<Vec<Result<Value, CommandError>>, CommandError> {
-        let values = self
-            .inner
-            .send_packed_commands(commands, 0, commands.len())
-            .await
-            .map_err(|error| self.lost(&error))?;
-        Ok(values.into_iter().map(reply::checked).collect())
     }
 
     /// # Errors
@@ -171,11 +152,6 @@ impl Connection {
         self.inner.unsubscribe(channel).await.map_err(|error| self.lost(&error))
     }
 
-    /// Whether the broker has hung up: nothing sent now would reach it.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.driver.0.is_finished()
-    }
-
     fn lost(&self, error: &RedisError) -> CommandError {
         match error.code() {
             Some(code) if !error.is_io_error() => CommandError::Refused {
@@ -187,7 +163,7 @@ impl Connection {
     }
 }
 
-/// Ends the connection's task with the last clone.
+/// Ends the connection's task.
 struct Driver(AbortHandle);
 
 impl Drop for Driver {

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::connection::{Connection, Endpoint};
+use super::connection::Endpoint;
+use super::mux::{Lost, Mux};
+use super::replies::Replies;
+use super::request::Request;
+use super::wire::Wire;
 use crate::error::{CommandError, ConnectError};
 
 /// How long a command waits for a connection before it gives up.
@@ -29,7 +34,7 @@ struct Shared {
 }
 
 struct State {
-    connection: Option<Connection>,
+    connection: Option<Arc<Mux>>,
     /// Which connection this is: a failure reported of an older one is old news.
     number: u64,
     problem: String,
@@ -39,8 +44,8 @@ impl Link {
     /// # Errors
     /// If the first connection can't be opened.
     pub(crate) async fn open(endpoint: Endpoint) -> Result<Self, ConnectError> {
-        let connection = endpoint.open(Some(REPLY_TIMEOUT), None).await?;
-        let state = State { connection: Some(connection), number: 1, problem: String::new() };
+        let connection = Some(open(&endpoint).await?);
+        let state = State { connection, number: 1, problem: String::new() };
         Ok(Self {
             shared: Arc::new(Shared { endpoint, state: Mutex::new(state), opened: watch::Sender::new(1) }),
         })
@@ -50,29 +55,60 @@ impl Link {
         &self.shared.endpoint
     }
 
+    /// Sends one command; its reply as a tree.
+    ///
     /// # Errors
-    /// As [`Connection::send`], and if there is no connection for as long as commands wait.
+    /// As [`call`](Self::call), and if the broker refuses.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, CommandError> {
-        let (mut connection, number) = self.connection().await?;
-        let result = connection.send(command).await;
-        self.noted(number, result)
+        self.call(&command.into()).await?.tree()
     }
 
+    /// Sends all commands at once; each has its own reply or refusal.
+    ///
     /// # Errors
-    /// As [`Connection::send_all`], and if there is no connection for as long as commands wait.
+    /// As [`call`](Self::call).
     pub(crate) async fn send_all(
         &self,
         commands: &Pipeline,
     ) -> Result<Vec<Result<Value, CommandError>>, CommandError> {
-        let (mut connection, number) = self.connection().await?;
-        let result = connection.send_all(commands).await;
-        self.noted(number, result)
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut replies = self.call(&commands.into()).await?;
+        Ok(commands.cmd_iter().map(|_| replies.tree()).collect())
     }
 
-    async fn connection(&self) -> Result<(Connection, u64), CommandError> {
-        if let Some(found) = self.shared.current() {
-            return Ok(found);
+    /// Sends a request of at least one command. What concurrent callers send travels together. A command that was certainly not sent,
+    /// because the connection broke before, is sent on the next one.
+    ///
+    /// # Errors
+    /// If there is no connection for as long as commands wait, or it breaks or is silent for too long before the reply.
+    pub(crate) async fn call(&self, request: &Request) -> Result<Replies, CommandError> {
+        let mut found = self.shared.current();
+        let mut deadline = None;
+        loop {
+            let (connection, number) = match found.take() {
+                Some(found) => found,
+                None => {
+                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+                    self.connection(deadline).await?
+                }
+            };
+            let problem = match connection.call(request).await {
+                Ok(replies) => return Ok(replies),
+                Err(Lost::Unsent(problem)) => {
+                    self.shared.broken(number, &problem);
+                    continue;
+                }
+                Err(Lost::Unanswered(problem)) => problem,
+            };
+            self.shared.broken(number, &problem);
+            let url = self.shared.endpoint.address.to_string();
+            return Err(CommandError::OutcomeUnknown { url, problem: problem.to_string() });
         }
+    }
+
+    async fn connection(&self, deadline: Instant) -> Result<(Arc<Mux>, u64), CommandError> {
         let mut opened = self.shared.opened.subscribe();
         let wait = async {
             loop {
@@ -83,19 +119,17 @@ impl Link {
                 let _ = opened.changed().await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.map_err(|_| CommandError::Unreachable {
+        tokio::time::timeout_at(deadline, wait).await.map_err(|_| CommandError::Unreachable {
             url: self.shared.endpoint.address.to_string(),
             waited: PATIENCE,
             problem: self.shared.lock().problem.clone(),
         })
     }
+}
 
-    fn noted<T>(&self, number: u64, result: Result<T, CommandError>) -> Result<T, CommandError> {
-        if let Err(CommandError::OutcomeUnknown { problem, .. }) = &result {
-            self.shared.broken(number, problem);
-        }
-        result
-    }
+async fn open(endpoint: &Endpoint) -> Result<Arc<Mux>, ConnectError> {
+    let (wire, _) = Wire::open(endpoint).await?;
+    Ok(Arc::new(Mux::new(wire.into_stream())))
 }
 
 impl std::fmt::Debug for Link {
@@ -109,16 +143,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn current(self: &Arc<Self>) -> Option<(Connection, u64)> {
+    fn current(&self) -> Option<(Arc<Mux>, u64)> {
         let state = self.lock();
-        let connection = state.connection.clone()?;
-        let number = state.number;
-        drop(state);
-        if connection.is_closed() {
-            self.broken(number, "the broker closed the connection");
-            return None;
-        }
-        Some((connection, number))
+        Some((state.connection.clone()?, state.number))
     }
 
     fn broken(self: &Arc<Self>, number: u64, problem: &str) {
@@ -138,7 +165,7 @@ async fn reopen(shared: Weak<Shared>) {
     let mut backoff = Backoff::new();
     loop {
         let Some(endpoint) = shared.upgrade().map(|shared| shared.endpoint.clone()) else { return };
-        let opened = endpoint.open(Some(REPLY_TIMEOUT), None).await;
+        let opened = open(&endpoint).await;
         let Some(shared) = shared.upgrade() else { return };
         match opened {
             Ok(connection) => {

@@ -5,7 +5,9 @@ pub(crate) mod backoff;
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod link;
+pub(crate) mod replies;
 pub(crate) mod reply;
+pub(crate) mod request;
 pub(crate) mod wire;
 
 mod dial;
@@ -15,3 +17,4 @@ mod directory;
 pub(crate) mod embedded;
 #[cfg(feature = "testing")]
 pub(crate) mod faulty;
+mod mux;

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer, forward_to_deserialize_any};
 
 use super::flat_value::Text;
 use super::json;
+use super::plain::Plain;
 use crate::entry::{self, Fields};
 use crate::event::{DecodeError, EncodeError};
 
@@ -164,14 +165,17 @@ impl<'de> MapAccess<'de> for Pairs<'de> {
 struct Writer<'a>(&'a mut Fields);
 
 impl Writer<'_> {
-    fn pair<T: Serialize + ?Sized>(&mut self, name: Vec<u8>, value: &T) -> Result<(), serde_json::Error> {
+    fn pair<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), serde_json::Error> {
         use serde_json::Value;
+        if value.serialize(Plain { fields: self.0, name }).is_ok() {
+            return Ok(());
+        }
         let text = match serde_json::to_value(value)? {
             Value::Null => return Ok(()),
             Value::String(text) => text,
             other => other.to_string(),
         };
-        self.0.push(name, text.into_bytes());
+        self.0.push_text(name, text);
         Ok(())
     }
 }
@@ -185,7 +189,7 @@ impl SerializeStruct for Writer<'_> {
         name: &'static str,
         value: &T,
     ) -> Result<(), Self::Error> {
-        self.pair(name.as_bytes().to_vec(), value)
+        self.pair(name, value)
     }
 
     fn end(self) -> Result<(), Self::Error> {
@@ -211,8 +215,8 @@ impl SerializeMap for Writer<'_> {
         V: Serialize + ?Sized,
     {
         match serde_json::to_value(key)? {
-            serde_json::Value::String(name) => self.pair(name.into_bytes(), value),
-            other => self.pair(other.to_string().into_bytes(), value),
+            serde_json::Value::String(name) => self.pair(&name, value),
+            other => self.pair(&other.to_string(), value),
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) const APPLICATION_JSON: &str = "application/json";
 pub fn encode<T: Serialize>(payload: &T, fields: &mut Fields) -> Result<(), EncodeError> {
     let data = serde_json::to_vec(payload)?;
     fields.push_text(CONTENT_TYPE, APPLICATION_JSON);
-    fields.push(DATA.as_bytes(), data);
+    fields.push(DATA, data);
     Ok(())
 }
 

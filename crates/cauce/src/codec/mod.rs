@@ -4,3 +4,4 @@ pub mod flat;
 pub mod json;
 
 mod flat_value;
+mod plain;

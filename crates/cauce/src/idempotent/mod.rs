@@ -13,14 +13,15 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value, cmd};
+use redis::{Value, cmd};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::backend::backoff::Backoff;
-use crate::backend::command::{companion, xadd};
+use crate::backend::command::{companion, push_xadd, xadd};
 use crate::backend::link::Link;
 use crate::backend::reply;
+use crate::backend::request::Request;
 use crate::entry::{EntryId, Fields};
 use crate::error::CommandError;
 use crate::script::Script;
@@ -127,7 +128,7 @@ impl Publisher {
         fields: &Fields,
     ) -> Result<EntryId, CommandError> {
         if patience.is_zero() || fields.len() > PAIRS_MAX {
-            return entry_id(&link.send(&xadd(stream, fields)).await?);
+            return link.call(&xadd(stream, fields)).await?.entry_id();
         }
         let place = self.singles.take().await;
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +136,7 @@ impl Publisher {
         loop {
             let said = self.say(link, stream, place.number, number, fields).await;
             if let Some(outcome) = attempts.ended(said).await {
-                return entry_id(&outcome?);
+                return outcome;
             }
         }
     }
@@ -147,10 +148,12 @@ impl Publisher {
         place: usize,
         number: u64,
         fields: &Fields,
-    ) -> Result<Value, CommandError> {
+    ) -> Result<EntryId, CommandError> {
         if self.is_native(link).await? {
             let name = format!("{}-{place}", self.producer);
-            self.renounce(link.send(&native(stream, &name, number, fields)).await)
+            let mut request = Request::with_capacity(128 + stream.len() + fields.bulks().len());
+            native(&mut request, stream, &name, number, fields);
+            self.renounce(link.call(&request).await?.entry_id())
         } else {
             self.scripted(link, stream, place, number, fields).await
         }
@@ -168,11 +171,11 @@ impl Publisher {
         let place = self.series.take().await;
         let first = self.calls.fetch_add(entries.len() as u64, Ordering::Relaxed);
         let replies = if plain {
-            let mut pipeline = Pipeline::with_capacity(entries.len());
+            let mut request = Request::default();
             for fields in entries {
-                pipeline.add_command(xadd(stream, fields));
+                push_xadd(&mut request, stream, fields);
             }
-            link.send_all(&pipeline).await
+            entry_ids(link, &request).await
         } else {
             let mut attempts = Attempts::new(patience);
             loop {
@@ -188,7 +191,7 @@ impl Publisher {
             Ok(replies) => replies,
             Err(error) => return (confirmed, Err(error)),
         } {
-            match reply.and_then(|reply| entry_id(&reply)) {
+            match reply {
                 Ok(id) => confirmed.push(id),
                 Err(error) => return (confirmed, Err(error)),
             }
@@ -204,16 +207,16 @@ impl Publisher {
         place: usize,
         first: u64,
         entries: &[Fields],
-    ) -> Result<Vec<Result<Value, CommandError>>, CommandError> {
+    ) -> Result<Said, CommandError> {
         if !self.is_native(link).await? {
             return self.scripted_all(link, stream, place, first, entries).await;
         }
-        let mut pipeline = Pipeline::with_capacity(entries.len());
+        let mut request = Request::default();
         for (at, fields) in entries.iter().enumerate() {
             let name = format!("{}-s{place}-{}", self.producer, at / MARKS_OF_A_NAME);
-            pipeline.add_command(native(stream, &name, first + at as u64, fields));
+            native(&mut request, stream, &name, first + at as u64, fields);
         }
-        self.renounce_any(link.send_all(&pipeline).await)
+        self.renounce_any(entry_ids(link, &request).await)
     }
 
     async fn scripted(
@@ -223,14 +226,11 @@ impl Publisher {
         place: usize,
         number: u64,
         fields: &Fields,
-    ) -> Result<Value, CommandError> {
+    ) -> Result<EntryId, CommandError> {
         let marks = companion(stream, &format!("sent:{}", self.producer));
         let mut call = PUBLISH.with_keys([stream, &marks]);
-        call.arg(place.to_string()).arg(number.to_string()).arg(KEPT_MS.to_string());
-        for (name, value) in fields.iter() {
-            call.arg(name).arg(value);
-        }
-        call.run(link).await
+        call.number(place as u64).number(number).number(KEPT_MS).fields(fields);
+        call.call(link).await?.entry_id()
     }
 
     async fn scripted_all(
@@ -240,19 +240,16 @@ impl Publisher {
         place: usize,
         number: u64,
         entries: &[Fields],
-    ) -> Result<Vec<Result<Value, CommandError>>, CommandError> {
+    ) -> Result<Said, CommandError> {
         let marks = companion(stream, &format!("sent:{}", self.producer));
         let mut call = PUBLISH_ALL.with_keys([stream, &marks]);
         call.arg(format!("series:{place}")).arg(number.to_string()).arg(KEPT_MS.to_string());
         for fields in entries {
-            call.arg((2 * fields.len()).to_string());
-            for (name, value) in fields.iter() {
-                call.arg(name).arg(value);
-            }
+            call.number(2 * fields.len() as u64).fields(fields);
         }
-        let replies = reply::list(call.run(link).await?);
-        let replies = replies.ok_or(CommandError::Unexpected { command: "EVALSHA" })?;
-        Ok(replies.into_iter().map(reply::checked).collect())
+        let mut replies = call.call(link).await?;
+        let count = replies.list().ok_or(CommandError::Unexpected { command: "EVALSHA" })?;
+        Ok((0..count).map(|_| replies.entry_id()).collect())
     }
 
     /// Whether the broker has XADD with IDMP. Brokers are asked for the command that came with it: none says which options XADD has.
@@ -276,7 +273,7 @@ impl Publisher {
     }
 
     /// A broker that was replaced by an older one does not know IDMP any more.
-    fn renounce(&self, reply: Result<Value, CommandError>) -> Result<Value, CommandError> {
+    fn renounce(&self, reply: Result<EntryId, CommandError>) -> Result<EntryId, CommandError> {
         if let Err(CommandError::Refused { code, message }) = &reply
             && code == "ERR"
             && (message.contains("Invalid stream ID") || message.contains("wrong number of arguments"))
@@ -287,14 +284,11 @@ impl Publisher {
         reply
     }
 
-    fn renounce_any(
-        &self,
-        replies: Result<Vec<Result<Value, CommandError>>, CommandError>,
-    ) -> Result<Vec<Result<Value, CommandError>>, CommandError> {
+    fn renounce_any(&self, replies: Result<Said, CommandError>) -> Result<Said, CommandError> {
         // All were refused alike, if the first was.
         let mut replies = replies?;
         if let Some(first) = replies.first_mut() {
-            *first = self.renounce(std::mem::replace(first, Ok(Value::Nil)));
+            *first = self.renounce(std::mem::replace(first, Ok(EntryId::ZERO)));
             if let Err(error) = first
                 && error.is_refused("TRYAGAIN")
             {
@@ -317,19 +311,16 @@ pub(crate) async fn append_once(
     fields: &Fields,
 ) -> Result<EntryId, CommandError> {
     if fields.len() > PAIRS_MAX {
-        return entry_id(&link.send(&xadd(stream, fields)).await?);
+        return link.call(&xadd(stream, fields)).await?.entry_id();
     }
     let keys = SentKeys::of(stream);
     let mut call = PUBLISH_ONCE.with_keys([stream, &keys.sent, &keys.times]);
-    call.arg(event);
-    for (name, value) in fields.iter() {
-        call.arg(name).arg(value);
-    }
+    call.arg(event).fields(fields);
     let mut attempts = Attempts::new(patience);
     loop {
-        let said = call.run(link).await;
+        let said = call.call(link).await.and_then(|mut replies| replies.entry_id());
         if let Some(outcome) = attempts.ended(said).await {
-            return entry_id(&outcome?);
+            return outcome;
         }
     }
 }
@@ -387,19 +378,21 @@ impl Attempts {
     }
 }
 
-fn entry_id(reply: &Value) -> Result<EntryId, CommandError> {
-    reply::entry_id(reply).ok_or(CommandError::Unexpected { command: "XADD" })
+/// What became of each of a series of entries.
+type Said = Vec<Result<EntryId, CommandError>>;
+
+async fn entry_ids(link: &Link, request: &Request) -> Result<Said, CommandError> {
+    if request.replies() == 0 {
+        return Ok(Said::new());
+    }
+    let mut replies = link.call(request).await?;
+    Ok((0..request.replies()).map(|_| replies.entry_id()).collect())
 }
 
 /// `XADD stream IDMP producer number * name value ...`
-fn native(stream: &str, producer: &str, number: u64, fields: &Fields) -> Cmd {
-    let size = fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    let mut command = Cmd::with_capacity(6 + 2 * fields.len(), 80 + stream.len() + size);
-    command.arg("XADD").arg(stream).arg("IDMP").arg(producer).arg(number).arg("*");
-    for (name, value) in fields.iter() {
-        command.arg(name).arg(value);
-    }
-    command
+fn native(request: &mut Request, stream: &str, producer: &str, number: u64, fields: &Fields) {
+    let request = request.command(6 + 2 * fields.len()).arg("XADD").arg(stream).arg("IDMP").arg(producer);
+    request.number(number).arg("*").packed(fields.bulks());
 }
 
 #[cfg(test)]

@@ -292,10 +292,10 @@ impl Inspector {
         stored.split_off(LETTER_FIELDS);
         let mut edited = Fields::with_capacity(stored.len() + fields.len());
         for (name, value) in stored.iter().filter(|(name, _)| *name != EDITED.as_bytes()) {
-            edited.push(name.to_vec(), value.to_vec());
+            edited.push(name, value);
         }
         edited.push_text(EDITED, "1");
-        edited.append(fields);
+        edited.append(&fields);
         match edit(&self.link, &dead, letter.id, &edited).await? {
             Some(id) => self.dead_letter(&letter.home, id).await,
             None => Ok(None),

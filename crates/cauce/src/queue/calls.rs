@@ -1,6 +1,5 @@
 //! Calls on a queue and how they become scripts: many calls of one kind are one script.
 
-use redis::Value;
 use tokio::sync::oneshot;
 
 use super::error::QueueError;
@@ -8,7 +7,7 @@ use super::keys::Keys;
 use super::message::Received;
 use super::name::MessageId;
 use super::script::{DELETE, Invocation, RECEIVE, SEND, VISIBILITY};
-use crate::backend::reply;
+use crate::backend::replies::{Replies, Reply};
 use crate::error::CommandError;
 use crate::trace::TraceContext;
 
@@ -94,22 +93,19 @@ impl Failure {
     }
 
     /// What a script says is wrong with the queue.
-    pub(super) fn of(value: &Value) -> Option<Self> {
-        match value {
-            Value::BulkString(text) if text == b"queueNotFound" => Some(Self::NotFound),
-            Value::Array(items) => match items.as_slice() {
-                [Value::BulkString(code), vt, delay] if code == b"foreignUnits" => Some(Self::ForeignUnits {
-                    vt: reply::text(vt.clone())?,
-                    delay: reply::text(delay.clone())?,
-                }),
-                _ => None,
-            },
-            _ => None,
-        }
+    pub(super) fn of(replies: &Replies) -> Option<Self> {
+        let mut replies = replies.clone();
+        let is_foreign = match replies.value()? {
+            Reply::Text(b"queueNotFound") => return Some(Self::NotFound),
+            Reply::List(3) => replies.text()? == b"foreignUnits",
+            _ => false,
+        };
+        let mut text = || Some(String::from_utf8_lossy(replies.text()?).into_owned());
+        if is_foreign { Some(Self::ForeignUnits { vt: text()?, delay: text()? }) } else { None }
     }
 }
 
-pub(super) type Reply = oneshot::Sender<Result<Answer, Failure>>;
+pub(super) type Caller = oneshot::Sender<Result<Answer, Failure>>;
 
 /// Calls of one kind that one script carries out.
 pub(super) struct Group {
@@ -118,11 +114,11 @@ pub(super) struct Group {
 }
 
 enum Callers {
-    Each(Vec<Reply>),
+    Each(Vec<Caller>),
     /// With what their messages' ids end with.
-    Sending(Vec<(Suffix, Reply)>),
+    Sending(Vec<(Suffix, Caller)>),
     /// With how many each wants.
-    Sharing(Take, Vec<(usize, Reply)>),
+    Sharing(Take, Vec<(usize, Caller)>),
 }
 
 /// The random end of a message's id.
@@ -130,10 +126,10 @@ pub(super) type Suffix = [u8; MessageId::SUFFIX_LENGTH];
 
 /// Puts calls together by kind, each kind in the order of the calls. Sends come first and receives last: a receive finds what the same
 /// round sends.
-pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Reply)>) -> Vec<Group> {
+pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Caller)>) -> Vec<Group> {
     let (mut messages, mut senders) = (Vec::new(), Vec::new());
     let (mut visibilities, mut deletes) = (None, None);
-    let mut receives: Vec<(Take, Vec<(usize, Reply)>)> = Vec::new();
+    let mut receives: Vec<(Take, Vec<(usize, Caller)>)> = Vec::new();
     for (call, reply) in calls {
         match call {
             Call::Send(letter) => {
@@ -208,16 +204,17 @@ pub(super) fn send(keys: &Keys, atomic: bool, messages: Vec<Letter>) -> (Invocat
 
 /// The id that begins as a send replied.
 pub(super) fn sent_id(prefix: &[u8], suffix: &Suffix) -> Option<MessageId> {
-    MessageId::from_bytes(&[prefix, suffix].concat())
+    MessageId::from_parts(prefix, suffix)
 }
 
 fn receive(keys: &Keys, count: usize, take: Take) -> Invocation {
     let mut invocation = RECEIVE.with_keys(keys.both());
-    invocation.arg(keys.units.name()).arg(count.to_string()).arg(match take {
-        Take::Hide => String::new(),
-        Take::HideFor(ms) => ms.to_string(),
-        Take::Pop => "pop".to_owned(),
-    });
+    invocation.arg(keys.units.name()).number(count as u64);
+    match take {
+        Take::Hide => invocation.arg(""),
+        Take::HideFor(ms) => invocation.number(ms),
+        Take::Pop => invocation.arg("pop"),
+    };
     invocation
 }
 
@@ -244,10 +241,10 @@ pub(super) fn fenced(fence: Option<u64>) -> String {
 
 impl Group {
     /// Hands each caller its part. Returns the messages that nobody takes any more and that are still in the queue.
-    pub(super) fn answer(self, result: Result<Value, CommandError>) -> Vec<super::Message> {
-        let result = result.map_err(Failure::Command).and_then(|value| match Failure::of(&value) {
+    pub(super) fn answer(self, result: Result<Replies, CommandError>) -> Vec<super::Message> {
+        let result = result.map_err(Failure::Command).and_then(|replies| match Failure::of(&replies) {
             Some(failure) => Err(failure),
-            None => Ok(value),
+            None => Ok(replies),
         });
         match (self.callers, result) {
             (Callers::Each(replies), Err(failure)) => refuse(replies, &failure),
@@ -268,30 +265,27 @@ impl Group {
     }
 }
 
-fn refuse(replies: impl IntoIterator<Item = Reply>, failure: &Failure) {
-    for reply in replies {
-        let _ = reply.send(Err(failure.clone()));
+fn refuse(callers: impl IntoIterator<Item = Caller>, failure: &Failure) {
+    for caller in callers {
+        let _ = caller.send(Err(failure.clone()));
     }
 }
 
-fn answer_each(replies: Vec<Reply>, value: Value) {
-    let mut answers = reply::list(value).unwrap_or_default().into_iter();
-    for reply in replies {
-        let answer = match answers.next() {
-            Some(Value::Int(done)) => Ok(Answer::Done(done == 1)),
-            _ => Err(Failure::unexpected()),
-        };
+fn answer_each(callers: Vec<Caller>, mut replies: Replies) {
+    let mut answers = replies.numbers().unwrap_or_default().into_iter();
+    for caller in callers {
+        let answer = answers.next().map(|done| Answer::Done(done == 1));
         // A caller that has gone does not want to know.
-        let _ = reply.send(answer);
+        let _ = caller.send(answer.ok_or_else(Failure::unexpected));
     }
 }
 
-fn answer_senders(senders: Vec<(Suffix, Reply)>, value: Value) {
-    let mut items = reply::list(value).unwrap_or_default().into_iter();
-    let prefix = items.next().and_then(reply::bytes).unwrap_or_default();
-    let too_long: Vec<_> = items.filter_map(|place| reply::count(&place)).collect();
-    for (place, (suffix, reply)) in (0..).zip(senders) {
-        let _ = reply.send(match sent_id(&prefix, &suffix) {
+fn answer_senders(senders: Vec<(Suffix, Caller)>, mut replies: Replies) {
+    let items = replies.list().unwrap_or(0);
+    let prefix = replies.text().map(<[u8]>::to_vec).unwrap_or_default();
+    let too_long: Vec<_> = (1..items).filter_map(|_| replies.count()).collect();
+    for (place, (suffix, caller)) in (0..).zip(senders) {
+        let _ = caller.send(match sent_id(&prefix, &suffix) {
             _ if too_long.contains(&place) => Err(Failure::TooLong),
             Some(id) => Ok(Answer::Sent(id)),
             None => Err(Failure::unexpected()),
@@ -299,7 +293,7 @@ fn answer_senders(senders: Vec<(Suffix, Reply)>, value: Value) {
     }
 }
 
-fn share(take: Take, callers: Vec<(usize, Reply)>, received: Received) -> Vec<super::Message> {
+fn share(take: Take, callers: Vec<(usize, Caller)>, received: Received) -> Vec<super::Message> {
     let Received { mut messages, next_due } = received;
     for (count, reply) in callers {
         let rest = messages.split_off(count.min(messages.len()));

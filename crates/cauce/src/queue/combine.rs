@@ -7,14 +7,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{Pipeline, Value};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::calls::{self, Answer, Call, Failure, Group, Letter, Reply, Visibility};
+use super::calls::{self, Answer, Call, Caller, Failure, Group, Letter, Visibility};
 use super::keys::Keys;
 use super::message::Message;
 use crate::backend::link::Link;
+use crate::backend::replies::Replies;
+use crate::backend::request::Request;
 use crate::error::CommandError;
 
 /// Messages of one round: a script holds up the server for well under a millisecond.
@@ -31,7 +32,7 @@ pub(super) struct Combiner {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(Call, Reply)>,
+    waiting: VecDeque<(Call, Caller)>,
     /// Whether a round is under way: whoever ends it sends those who wait.
     is_busy: bool,
 }
@@ -67,7 +68,7 @@ impl Combiner {
         })
     }
 
-    async fn carry_out(self: &Arc<Self>, calls: impl IntoIterator<Item = (Call, Reply)>) {
+    async fn carry_out(self: &Arc<Self>, calls: impl IntoIterator<Item = (Call, Caller)>) {
         let groups = calls::groups(&self.keys, calls);
         let results = self.send(&groups).await;
         for (group, result) in groups.into_iter().zip(results) {
@@ -79,22 +80,24 @@ impl Combiner {
         }
     }
 
-    async fn send(&self, groups: &[Group]) -> Vec<Result<Value, CommandError>> {
+    async fn send(&self, groups: &[Group]) -> Vec<Result<Replies, CommandError>> {
         if let [group] = groups {
-            return vec![group.invocation.run(&self.link).await];
+            return vec![group.invocation.call(&self.link).await];
         }
-        let mut pipeline = Pipeline::with_capacity(groups.len());
+        let mut request = Request::default();
         for group in groups {
-            pipeline.add_command(group.invocation.by_hash());
+            group.invocation.by_hash(&mut request);
         }
-        let mut results = match self.link.send_all(&pipeline).await {
-            Ok(results) => results,
+        let mut replies = match self.link.call(&request).await {
+            Ok(replies) => replies,
             Err(error) => return groups.iter().map(|_| Err(error.clone())).collect(),
         };
-        for (group, result) in groups.iter().zip(&mut results) {
-            if matches!(result, Err(error) if error.is_refused("NOSCRIPT")) {
-                *result = self.link.send(&group.invocation.in_full()).await;
-            }
+        let mut results = Vec::with_capacity(groups.len());
+        for group in groups {
+            results.push(match replies.split() {
+                Err(error) if error.is_refused("NOSCRIPT") => group.invocation.call_in_full(&self.link).await,
+                result => result,
+            });
         }
         results
     }
@@ -111,7 +114,7 @@ impl Combiner {
                 is_uncounted: true,
             })
             .collect();
-        if let Err(error) = calls::visibility(&self.keys, &changes).run(&self.link).await {
+        if let Err(error) = calls::visibility(&self.keys, &changes).call(&self.link).await {
             tracing::debug!(%error, queue = self.keys.name, "messages stay hidden until their visibility timeout");
         }
     }
@@ -137,9 +140,9 @@ impl Combiner {
 }
 
 impl State {
-    fn next_round(&mut self) -> Vec<(Call, Reply)> {
+    fn next_round(&mut self) -> Vec<(Call, Caller)> {
         let (mut length, mut bytes) = (0, 0);
-        let fits = |(call, _): &&(Call, Reply)| {
+        let fits = |(call, _): &&(Call, Caller)| {
             let is_first = length == 0;
             match call {
                 Call::Send(Letter { body, .. }) => {

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use redis::Value;
-
 use super::name::MessageId;
-use crate::backend::reply;
+use crate::backend::replies::{Replies, Reply};
 use crate::channel::Body;
 use crate::event::DecodeError;
 use crate::trace::TraceContext;
@@ -80,29 +78,29 @@ pub(super) struct Received {
 
 impl Received {
     /// Reads the reply of the script.
-    pub(super) fn of(reply: Value) -> Option<Self> {
-        let mut items = reply::list(reply)?.into_iter();
-        let now = reply::count(&items.next()?)?;
-        let due = items.next().and_then(reply::text)?;
+    pub(super) fn of(mut reply: Replies) -> Option<Self> {
+        let items = reply.list()?;
+        let now = reply.count()?;
         // A score is a double: another program may have written a fraction.
-        let due = due
-            .parse::<f64>()
-            .ok()
-            .map(|due| Duration::from_millis((due.max(0.0) as u64).saturating_sub(now)));
-        let mut messages = Vec::with_capacity(items.len() / 5);
-        while let Some(id) = items.next() {
-            let id = MessageId::from_bytes(&reply::bytes(id)?);
-            let (body, count, first) = (items.next()?, items.next()?, items.next()?);
-            let trace = items.next().and_then(reply::text).and_then(|text| text.parse().ok());
+        let due = match reply.value()? {
+            Reply::Integer(due) => u64::try_from(due).ok(),
+            Reply::Text(text) => {
+                std::str::from_utf8(text).ok()?.parse::<f64>().ok().map(|due| due.max(0.0) as u64)
+            }
+            _ => return None,
+        };
+        let mut messages = Vec::with_capacity(items / 5);
+        for _ in 0..items.saturating_sub(2) / 5 {
             messages.push(Message {
-                id: id?,
-                body: reply::bytes(body)?,
-                receive_count: reply::count(&count)?,
-                first_received: UNIX_EPOCH + Duration::from_millis(reply::count(&first)?),
+                id: MessageId::from_bytes(reply.text()?)?,
+                body: reply.text()?.to_vec(),
+                receive_count: reply.count()?,
+                first_received: UNIX_EPOCH + Duration::from_millis(reply.count()?),
                 received: UNIX_EPOCH + Duration::from_millis(now),
-                trace,
+                trace: std::str::from_utf8(reply.text()?).ok().and_then(|text| text.parse().ok()),
             });
         }
-        Some(Self { messages, next_due: due })
+        let next_due = due.map(|due| Duration::from_millis(due.saturating_sub(now)));
+        Some(Self { messages, next_due })
     }
 }

@@ -135,7 +135,7 @@ impl Queues {
             invocation.arg(field);
         }
         invocation.arg(self.settings.units.mark());
-        match reply::integer(&invocation.run(&self.link).await?) {
+        match invocation.call(&self.link).await?.count() {
             Some(1) => Ok(queue),
             _ => Err(QueueError::QueueExists { queue: name.to_owned() }),
         }
@@ -193,7 +193,7 @@ impl Queues {
         let keys = &queue.calls.keys;
         let mut invocation = REMOVE.with_keys([keys.messages.as_str(), &keys.hash, &keys.registry]);
         invocation.arg(name);
-        match reply::integer(&invocation.run(&self.link).await?) {
+        match invocation.call(&self.link).await?.count() {
             Some(1) => Ok(()),
             _ => Err(QueueError::QueueNotFound { queue: name.to_owned() }),
         }

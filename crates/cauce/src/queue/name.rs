@@ -142,6 +142,14 @@ impl MessageId {
         id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b':').then_some(Self(id))
     }
 
+    pub(super) fn from_parts(time: &[u8], random: &[u8; Self::SUFFIX_LENGTH]) -> Option<Self> {
+        let mut id = [0; Self::LENGTH];
+        let (begin, end) = id.split_at_mut(Self::TIME_LENGTH);
+        begin.copy_from_slice(<&[u8; Self::TIME_LENGTH]>::try_from(time).ok()?);
+        end.copy_from_slice(random);
+        Self::from_bytes(&id)
+    }
+
     pub(super) fn as_str(&self) -> &str {
         // Only ASCII gets in.
         std::str::from_utf8(&self.0).unwrap_or_default()

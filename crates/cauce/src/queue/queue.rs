@@ -12,7 +12,7 @@ use super::message::{Message, Received};
 use super::name::{MessageId, check_time};
 use super::script::{ATTRIBUTES, MOVE};
 use super::wait::Waiters;
-use crate::backend::reply;
+use crate::backend::replies::Replies;
 use crate::channel::Body;
 use crate::metrics::Registry;
 use crate::trace::TraceContext;
@@ -122,8 +122,8 @@ impl Queue {
                 messages.push(Letter { delay_ms, body, trace });
             }
             let (invocation, suffixes) = calls::send(&self.calls.keys, true, messages);
-            let result = invocation.run(&self.calls.link).await.map_err(Failure::Command);
-            match result.and_then(|value| sent(value, &suffixes)) {
+            let result = invocation.call(&self.calls.link).await.map_err(Failure::Command);
+            match result.and_then(|replies| sent(replies, &suffixes)) {
                 Ok(Sent::All(mut ids)) => confirmed.append(&mut ids),
                 Ok(Sent::TooLong(place)) => {
                     let place = Some(confirmed.len() + place);
@@ -258,11 +258,11 @@ impl Queue {
         for (name, value) in fields {
             invocation.arg(*name).arg(value.as_str());
         }
-        let value = invocation.run(&self.calls.link).await?;
-        if let Some(failure) = Failure::of(&value) {
+        let mut replies = invocation.call(&self.calls.link).await?;
+        if let Some(failure) = Failure::of(&replies) {
             return Err(self.error(failure));
         }
-        QueueAttributes::of(value, keys.units).ok_or_else(|| self.error(Failure::unexpected()))
+        QueueAttributes::of(replies.tree()?, keys.units).ok_or_else(|| self.error(Failure::unexpected()))
     }
 
     /// Moves a message to another queue of the same bus in one step, with its receive count; it is visible there at once. `false` if
@@ -284,13 +284,13 @@ impl Queue {
             _ => "30",
         };
         invocation.arg(to.units.name()).arg(how.id.as_str()).arg(calls::fenced(how.fence));
-        invocation.arg(how.death.clone().unwrap_or_default());
+        invocation.arg(how.death.as_deref().unwrap_or_default());
         invocation.arg(if how.make { to.name.as_str() } else { "" }).arg(vt).arg(to.units.mark());
         invocation.arg(if how.forget { "1" } else { "" }).arg(to.announcement());
-        let value = invocation.run(&self.calls.link).await?;
-        match Failure::of(&value) {
+        let mut replies = invocation.call(&self.calls.link).await?;
+        match Failure::of(&replies) {
             Some(failure) => Err(target.error(failure)),
-            None => Ok(reply::integer(&value) == Some(1)),
+            None => Ok(replies.count() == Some(1)),
         }
     }
 
@@ -345,18 +345,19 @@ enum Sent {
     TooLong(usize),
 }
 
-fn sent(value: redis::Value, suffixes: &[Suffix]) -> Result<Sent, Failure> {
-    if let Some(failure) = Failure::of(&value) {
+fn sent(mut replies: Replies, suffixes: &[Suffix]) -> Result<Sent, Failure> {
+    if let Some(failure) = Failure::of(&replies) {
         return Err(failure);
     }
-    let mut items = reply::list(value).ok_or_else(Failure::unexpected)?.into_iter();
-    let first = items.next().and_then(reply::bytes).ok_or_else(Failure::unexpected)?;
-    if first == b"messageTooLong" {
-        let place = items.next().and_then(|place| usize::try_from(reply::count(&place)?).ok());
-        return place.map(Sent::TooLong).ok_or_else(Failure::unexpected);
-    }
-    let ids: Option<Vec<_>> = suffixes.iter().map(|suffix| calls::sent_id(&first, suffix)).collect();
-    ids.map(Sent::All).ok_or_else(Failure::unexpected)
+    let mut read = || {
+        replies.list()?;
+        let first = replies.text()?.to_vec();
+        if first == b"messageTooLong" {
+            return Some(Sent::TooLong(usize::try_from(replies.count()?).ok()?));
+        }
+        suffixes.iter().map(|suffix| calls::sent_id(&first, suffix)).collect::<Option<_>>().map(Sent::All)
+    };
+    read().ok_or_else(Failure::unexpected)
 }
 
 fn check_text(body: &[u8]) -> Result<(), QueueError> {

@@ -190,9 +190,7 @@ impl Bus {
 }
 
 pub(crate) fn push(call: &mut crate::script::Invocation, fields: &Fields) {
-    for (name, value) in fields.iter() {
-        call.arg(name).arg(value);
-    }
+    call.fields(fields);
 }
 
 /// Scores are milliseconds: far below where a float loses whole numbers.

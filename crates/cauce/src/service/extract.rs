@@ -154,7 +154,7 @@ impl<S> Extract<S> for Headers {
     fn extract(context: &Context<'_, S>) -> Self {
         let mut headers = Fields::with_capacity(context.fields.len());
         for (name, value) in context.fields.iter().filter(|(name, _)| *name != json::DATA.as_bytes()) {
-            headers.push(name.to_vec(), value.to_vec());
+            headers.push(name, value);
         }
         Self(headers)
     }

@@ -251,19 +251,19 @@ fn fields(core: &Core, letter: &DeadLetter) -> Fields {
     let delivered = &letter.delivered;
     let mut fields = Fields::with_capacity(LETTER_FIELDS + delivered.fields.len());
     fields.push_text("reason", letter.reason);
-    fields.push_text("error", shortened(&letter.error).to_owned());
+    fields.push_text("error", shortened(&letter.error));
     fields.push_text("error-chain", serde_json::to_string(&letter.chain).unwrap_or_default());
     fields.push_text("attempts", delivered.attempt.to_string());
-    fields.push_text("group", core.names.group.to_string());
-    fields.push_text("consumer", core.names.consumer.to_string());
-    fields.push_text("stream", delivered.lane.stream.to_string());
+    fields.push_text("group", &core.names.group);
+    fields.push_text("consumer", &core.names.consumer);
+    fields.push_text("stream", &delivered.lane.stream);
     fields.push_text("entry", delivered.id.to_string());
     fields.push_text("published-at", clock::rfc3339(EntryId::time(delivered.id)));
     fields.push_text("edited", "0");
     if delivered.fields.len() > LETTER_PAIRS_MAX {
         fields.push(PACKED.as_bytes(), delivered.fields.packed());
     } else {
-        fields.append(delivered.fields.clone());
+        fields.append(&delivered.fields);
     }
     fields
 }

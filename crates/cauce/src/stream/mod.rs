@@ -37,8 +37,7 @@ impl<'a> Stream<'a> {
     /// # Errors
     /// If the broker refuses (an entry needs at least one field), or did not confirm.
     pub async fn append(&self, fields: &Fields) -> Result<EntryId, CommandError> {
-        let reply = self.bus.link().send(&xadd(self.name, fields)).await?;
-        reply::entry_id(&reply).ok_or(CommandError::Unexpected { command: "XADD" })
+        self.bus.link().call(&xadd(self.name, fields)).await?.entry_id()
     }
 
     /// Appends an event whose action is only known when the program runs: what [`Bus::publish_with`](crate::Bus::publish_with) writes for a
@@ -54,7 +53,7 @@ impl<'a> Stream<'a> {
     ) -> Result<EntryId, PublishError> {
         let mut fields = Fields::with_capacity(2);
         codec::json::encode(payload, &mut fields)?;
-        let fields = envelope(action.into(), fields, metadata, self.bus.source());
+        let fields = envelope(&action.into(), &fields, metadata, self.bus.source());
         Ok(self.bus.append(self.name, &fields, metadata).await?)
     }
 

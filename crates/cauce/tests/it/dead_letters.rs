@@ -155,7 +155,7 @@ async fn an_entry_of_thousands_of_fields_is_buried_too(url: &str) {
     let mut wide = Fields::new();
     wide.push_text("action", "flight.cancelled");
     for number in 0..5_000_u32 {
-        wide.push(format!("field {number}").into_bytes(), number.to_be_bytes().to_vec());
+        wide.push(format!("field {number}"), number.to_be_bytes());
     }
     bus.stream("flights").append(&wide).await.unwrap();
     until("it is dead", || running.report().dead == 1).await;

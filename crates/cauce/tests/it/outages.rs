@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cauce::{Received, Service, State};
+use cauce::{CommandError, Fields, Received, Service, State};
 
+use crate::proxy::Proxy;
 use crate::support::{Cancelled, Seen, Server, connect, soon, until};
 
 /// Publishes until told to stop; returns what was confirmed.
@@ -103,5 +104,66 @@ async fn a_subscription_is_renewed_and_says_so() {
     for subscription in [&mut gates, &mut all] {
         let received = soon("the message", subscription.next()).await;
         assert!(matches!(received, Received::Message { body, .. } if body == Cancelled::numbered(1)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_cut_or_dropped_mix_up_no_replies() {
+    const CALLERS: u32 = 8;
+    const CALLS: u32 = 200;
+    let server = Server::start();
+    let proxy = Proxy::before(server.port()).await;
+    let bus = connect(&proxy.url()).await;
+    let (seen, confirmed) = (Seen::new(), Seen::new());
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let (bus, seen, confirmed) = (bus.clone(), seen.clone(), confirmed.clone());
+            tokio::spawn(async move {
+                for number in 0..CALLS {
+                    let name = format!("{caller}:{number}");
+                    let mut fields = Fields::new();
+                    fields.push_text("name", &name);
+                    let stream = bus.stream("calls");
+                    let patience = Duration::from_micros(if number % 3 == 0 { 300 } else { 20_000_000 });
+                    match tokio::time::timeout(patience, stream.append(&fields)).await {
+                        Ok(Ok(id)) => {
+                            confirmed.push(name.clone());
+                            // Reads may be lost as well; an answer is the answer to this question.
+                            if let Ok(found) = stream.range(id..=id, 1).await {
+                                assert_eq!(found[0].fields.text("name"), Some(name.as_str()));
+                            }
+                        }
+                        Ok(Err(CommandError::OutcomeUnknown { .. })) | Err(_) => {}
+                        Ok(Err(error)) => panic!("{error}"),
+                    }
+                    seen.push(number);
+                }
+            })
+        })
+        .collect();
+    for round in 1..=5 {
+        until("calls flow", || seen.len() > round * 200).await;
+        proxy.cut();
+    }
+    for caller in callers {
+        soon("the caller", caller).await.unwrap();
+    }
+    let shown = server.cli(&["XRANGE", "calls", "-", "+"]);
+    let stored: BTreeSet<&str> = shown.lines().collect();
+    assert!(confirmed.len() > 200, "{}", confirmed.len());
+    for name in confirmed.all() {
+        assert!(stored.contains(name.as_str()), "{name} was confirmed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_after_a_quiet_outage_is_not_in_doubt() {
+    let mut server = Server::start();
+    let bus = connect(&server.url()).await;
+    bus.publish(&Cancelled::numbered(1)).await.unwrap();
+    for number in 2..5 {
+        server.kill();
+        server.start_again();
+        bus.publish(&Cancelled::numbered(number)).await.unwrap();
     }
 }

@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::Value;
-
 use super::super::calls::{self, Visibility};
 use super::super::combine::ROUND_LENGTH;
 use super::super::name::MessageId;
 use super::running::Core;
-use crate::backend::reply;
+use crate::backend::replies::Replies;
 
 /// The messages that are with handlers or being settled, with their receive counts.
 #[derive(Default)]
@@ -53,8 +51,8 @@ pub(super) async fn renew(core: Arc<Core>) {
             };
             let changes: Vec<_> = held.iter().map(change).collect();
             let calls = &core.queue.calls;
-            match calls::visibility(&calls.keys, &changes).run(&calls.link).await {
-                Ok(value) => note_lost(&core, held, value),
+            match calls::visibility(&calls.keys, &changes).call(&calls.link).await {
+                Ok(replies) => note_lost(&core, held, replies),
                 Err(error) => {
                     tracing::debug!(%error, queue = core.queue.name(), "messages are renewed later");
                 }
@@ -64,10 +62,10 @@ pub(super) async fn renew(core: Arc<Core>) {
 }
 
 /// A message that is not ours any more is somebody else's to renew. Its handler goes on; what comes of it is fenced.
-fn note_lost(core: &Core, held: &[(MessageId, u64)], value: Value) {
-    let renewed = reply::list(value).unwrap_or_default();
+fn note_lost(core: &Core, held: &[(MessageId, u64)], mut replies: Replies) {
+    let renewed = replies.numbers().unwrap_or_default();
     for ((id, _), renewed) in held.iter().zip(renewed) {
-        if reply::integer(&renewed) == Some(0) {
+        if renewed == 0 {
             tracing::debug!(%id, queue = core.queue.name(), "the message was settled, or received by another");
             core.held.release(*id);
         }

@@ -12,7 +12,6 @@ use super::super::queue::Relocation;
 use super::super::script::DELETE;
 use super::running::Core;
 use crate::backend::backoff::Backoff;
-use crate::backend::reply;
 use crate::error::CommandError;
 
 /// Deletes messages that were handled, in one step.
@@ -20,19 +19,19 @@ pub(super) async fn delete(core: Arc<Core>, handled: Vec<Message>) {
     let calls = &core.queue.calls;
     let mut invocation = DELETE.with_keys(calls.keys.both());
     for message in &handled {
-        invocation.arg(message.id.to_string()).arg(message.receive_count.to_string());
+        invocation.arg(message.id.as_str()).number(message.receive_count);
     }
     let mut backoff = Backoff::new();
     let deleted = loop {
-        match invocation.run(&calls.link).await {
-            Ok(replies) => break reply::list(replies).unwrap_or_default(),
+        match invocation.call(&calls.link).await {
+            Ok(mut replies) => break replies.numbers().unwrap_or_default(),
             Err(error) if gives_up(&core, &error) => break Vec::new(),
             // It may have been carried out: a second time does no harm, and counts none as deleted.
             Err(_) => backoff.wait().await,
         }
     };
     for (message, deleted) in handled.iter().zip(deleted) {
-        if reply::integer(&deleted) == Some(0) {
+        if deleted == 0 {
             late(&core, message);
         }
     }
@@ -51,10 +50,9 @@ pub(super) async fn retry(core: Arc<Core>, message: Message, delay: Duration) {
     let invocation = calls::visibility(&core.queue.calls.keys, &[change]);
     let mut backoff = Backoff::new();
     loop {
-        match invocation.run(&core.queue.calls.link).await {
-            Ok(value) => {
-                let changed = reply::list(value).and_then(|replies| reply::integer(replies.first()?));
-                if changed == Some(0) {
+        match invocation.call(&core.queue.calls.link).await {
+            Ok(mut replies) => {
+                if replies.numbers().is_some_and(|changed| changed == [0]) {
                     late(&core, &message);
                 }
                 return;
@@ -104,7 +102,7 @@ pub(super) async fn hand_back(core: &Core, cut_off: &[Message]) {
         Visibility { id: message.id, vt_ms: 0, fence: Some(message.receive_count), is_uncounted: false }
     };
     let changes: Vec<_> = cut_off.iter().map(change).collect();
-    if let Err(error) = calls::visibility(&core.queue.calls.keys, &changes).run(&core.queue.calls.link).await
+    if let Err(error) = calls::visibility(&core.queue.calls.keys, &changes).call(&core.queue.calls.link).await
     {
         tracing::warn!(%error, "messages that were cut off come again after their visibility timeout");
     }
