@@ -35,15 +35,16 @@ async fn the_fields_on_the_wire_are_readable_by_any_client() {
     let bus = connect(&server.url()).await.with_source("desk");
     let metadata = Metadata::new().id("1").traceparent("00-ab-cd-01").time(std::time::UNIX_EPOCH);
     bus.publish_with(&Cancelled::numbered(7), &metadata).await.unwrap();
-    bus.publish_with(&Departed { flight: "UA 8".to_owned(), minutes_late: -3 }, &metadata).await.unwrap();
+    let departed = Departed { flight: "UA 8".to_owned(), minutes_late: -3 };
+    bus.publish_with(&departed, &metadata.id("2")).await.unwrap();
     let shown = server.cli(&["XRANGE", "flights", "-", "+"]);
     let lines: Vec<&str> = shown.lines().collect();
     let common =
-        ["id", "1", "time", "1970-01-01T00:00:00.000Z", "source", "desk", "traceparent", "00-ab-cd-01"];
+        |id| ["id", id, "time", "1970-01-01T00:00:00.000Z", "source", "desk", "traceparent", "00-ab-cd-01"];
     let json = ["content-type", "application/json", "data", r#"{"flight":"UA 7","passengers":7}"#];
-    assert_eq!(lines[1..15], [&["action", "flight.cancelled"][..], &common, &json].concat());
+    assert_eq!(lines[1..15], [&["action", "flight.cancelled"][..], &common("1"), &json].concat());
     let flat = ["flight", "UA 8", "minutes_late", "-3"];
-    assert_eq!(lines[16..], [&["action", "flight.departed"][..], &common, &flat].concat());
+    assert_eq!(lines[16..], [&["action", "flight.departed"][..], &common("2"), &flat].concat());
 }
 
 #[tokio::test]
