@@ -15,7 +15,6 @@ use super::story::Story;
 use super::{broker, connect, left};
 use crate::backend::command::xadd;
 use crate::backend::faulty::Faults;
-use crate::backend::reply;
 use crate::bus::Bus;
 use crate::entry::EntryId;
 use crate::event::Metadata;
@@ -158,9 +157,8 @@ impl<'a> Director<'a> {
             for (number, time, pause, publishing) in publishings {
                 tokio::time::sleep(pause).await;
                 let again = if time > 0 { " again" } else { "" };
-                match clean.link().send(&publishing).await.map(|id| reply::entry_id(&id)) {
+                match clean.link().call(&publishing).await.and_then(|mut replies| replies.entry_id()) {
                     Ok(id) => {
-                        let id = id.unwrap_or_default();
                         story.tell(format_args!("event {number} is published{again} as {id}"));
                     }
                     Err(error) => story.tell(format_args!("event {number} is not published: {error}")),
