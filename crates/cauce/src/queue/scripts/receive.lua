@@ -8,12 +8,15 @@ if not q[1] or not q[2] or not q[3] or #q[1] > 3 or #q[2] > 3 then
 end
 local t = call('TIME')
 local now = t[1] * 1000 + (t[2] - t[2] % 1000) / 1000
+-- Times, counts and totals go to commands as texts: numbers are written in a slow way.
+local format = string.format
+local clock = format('%d', now)
 
 -- An id without a body is a leftover: nobody could make anything of it.
 local ids, found
 repeat
   local orphans = {}
-  ids = call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])
+  ids = call('ZRANGEBYSCORE', KEYS[1], '-inf', clock, 'LIMIT', '0', ARGV[2])
   local fields = {}
   for i = 1, #ids do
     local id = ids[i]
@@ -35,7 +38,7 @@ if count < tonumber(ARGV[2]) then
   if next[2] then reply[2] = next[2] end
 end
 if count == 0 then return reply end
-local total = (q[4] or 0) + count
+local total = format('%d', (q[4] or 0) + count)
 if ARGV[3] == 'pop' then
   local fields = {}
   for i = 1, count do
@@ -51,14 +54,14 @@ if ARGV[3] == 'pop' then
 else
   local due = now + (ARGV[3] == '' and q[1] * (ARGV[1] == 'ms' and 1 or 1000) or ARGV[3])
   if count < tonumber(ARGV[2]) and (reply[2] == '' or due < tonumber(reply[2])) then reply[2] = due end
-  local scores, fields = {}, {}
+  local score, scores, fields = format('%d', due), {}, {}
   for i = 1, count do
     local id, rc, at, to = ids[i], (found[4 * i - 2] or 0) + 1, #fields, 5 * i
     reply[to - 2], reply[to - 1], reply[to] = id, found[4 * i - 3], rc
     reply[to + 1], reply[to + 2] = rc == 1 and now or (found[4 * i - 1] or 0) + 0, found[4 * i] or ''
-    scores[2 * i - 1], scores[2 * i] = due, id
-    fields[at + 1], fields[at + 2] = id .. ':rc', rc
-    if rc == 1 then fields[at + 3], fields[at + 4] = id .. ':fr', now end
+    scores[2 * i - 1], scores[2 * i] = score, id
+    fields[at + 1], fields[at + 2] = id .. ':rc', rc == 1 and '1' or format('%d', rc)
+    if rc == 1 then fields[at + 3], fields[at + 4] = id .. ':fr', clock end
   end
   call('ZADD', KEYS[1], unpack(scores))
   call('HSET', KEYS[2], 'totalrecv', total, unpack(fields))

@@ -9,10 +9,11 @@ if not q[1] or not q[2] or not q[3] or #q[1] > 3 or #q[2] > 3 then
 end
 local t = call('TIME')
 local now = t[1] * 1000 + (t[2] - t[2] % 1000) / 1000
-local usual = now + q[2] * (ARGV[1] == 'ms' and 1 or 1000)
+-- Times and totals go to commands as texts: numbers are written in a slow way.
+local format = string.format
+local usual = format('%d', now + q[2] * (ARGV[1] == 'ms' and 1 or 1000))
 
 -- The ids share the microsecond, in base 36; the sorted rest keeps the order of the messages.
-local digits = '0123456789abcdefghijklmnopqrstuvwxyz'
 local us = t[1] * 1000000 + t[2]
 local low = us % 60466176
 us = (us - low) / 60466176
@@ -25,8 +26,9 @@ local function five(n)
   n = (n - c) / 36
   local b = n % 36
   local a = (n - b) / 36
-  return sub(digits, a + 1, a + 1) .. sub(digits, b + 1, b + 1) .. sub(digits, c + 1, c + 1) .. sub(digits, d + 1, d + 1)
-    .. sub(digits, e + 1, e + 1)
+  -- 48 is '0', 97 is 'a'.
+  return string.char(a + (a < 10 and 48 or 87), b + (b < 10 and 48 or 87), c + (c < 10 and 48 or 87),
+    d + (d < 10 and 48 or 87), e + (e < 10 and 48 or 87))
 end
 local prefix = five(us) .. five(low)
 
@@ -46,7 +48,7 @@ for i = 1, count do
   end
   if fits then
     local id, delay = prefix .. ARGV[5 + count + i], given and ARGV[5 + 2 * count + i] or ''
-    scores[2 * sent + 1], scores[2 * sent + 2] = delay == '' and usual or now + delay, id
+    scores[2 * sent + 1], scores[2 * sent + 2] = delay == '' and usual or format('%d', now + delay), id
     fields[2 * sent + 1], fields[2 * sent + 2] = id, body
     sent = sent + 1
     local trace = traced and ARGV[5 + (given and 3 or 2) * count + i] or ''
@@ -59,7 +61,7 @@ for i = 1, count do
 end
 if sent > 0 then
   call('ZADD', KEYS[1], unpack(scores))
-  call('HSET', KEYS[2], 'totalsent', (q[4] or 0) + sent, unpack(fields))
+  call('HSET', KEYS[2], 'totalsent', format('%d', (q[4] or 0) + sent), unpack(fields))
   if ARGV[3] ~= '' then
     local size = call('ZCARD', KEYS[1])
     for i = size - sent + 1, size do call('PUBLISH', ARGV[3], i) end
