@@ -84,7 +84,7 @@ impl Failure {
             Self::TooLong => QueueError::MessageTooLong,
             Self::NotFound => QueueError::QueueNotFound { queue },
             Self::ForeignUnits { vt, delay } => QueueError::ForeignUnits { queue, vt, delay },
-            Self::Command(error) => QueueError::Command(error),
+            Self::Command(error) => error.into(),
         }
     }
 

@@ -71,17 +71,28 @@ pub enum QueueError {
         /// What its hash says.
         delay: String,
     },
+    /// On a cluster, one step touches keys of one slot only. Nothing was done.
+    #[error(
+        "the keys of this queue lie in different slots of a cluster: give its namespace a hash tag, as in Queues::namespace(\"{{rsmq}}\")"
+    )]
+    CrossSlot,
     /// The body can't be written. Nothing was sent.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The broker did not carry it out, or not surely.
     #[error("the queue's call is not confirmed: {0}")]
-    Command(#[from] CommandError),
+    Command(#[source] CommandError),
+}
+
+impl From<CommandError> for QueueError {
+    fn from(error: CommandError) -> Self {
+        if error.is_refused("CROSSSLOT") { Self::CrossSlot } else { Self::Command(error) }
+    }
 }
 
 impl QueueError {
     /// RSMQ's name of the error, as in `err.name` of Node.js: `queueNotFound`, `messageTooLong`, ... Errors that RSMQ lacks have
-    /// names of the same kind: `reservedName`, `foreignUnits`, `encode`, `command`.
+    /// names of the same kind: `reservedName`, `foreignUnits`, `crossSlot`, `encode`, `command`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -95,6 +106,7 @@ impl QueueError {
             Self::QueueExists { .. } => "queueExists",
             Self::ReservedName => "reservedName",
             Self::ForeignUnits { .. } => "foreignUnits",
+            Self::CrossSlot => "crossSlot",
             Self::Encode(_) => "encode",
             Self::Command(_) => "command",
         }

@@ -28,6 +28,7 @@ mod outages;
 mod partitions;
 mod proxy;
 mod publish;
+mod queue_cluster;
 mod queue_waits;
 mod queue_workers;
 mod queues;
