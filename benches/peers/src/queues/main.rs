@@ -35,6 +35,9 @@ struct Args {
     /// Leave the npm package out
     #[arg(long)]
     without_node: bool,
+    /// Leave all others out, to compare servers
+    #[arg(long)]
+    alone: bool,
     /// Only scenarios whose name contains this
     #[arg(long, default_value = "")]
     only: String,
@@ -96,7 +99,7 @@ async fn main() -> anyhow::Result<()> {
     let server = Server::new(args.url.clone())?;
     let mut cauce = Cauce::new(&server.url).await?;
     let mut rsmq_async = RsmqAsync::new(&server).await?;
-    let mut node = if args.without_node { None } else { Some(Node::start(&server)?) };
+    let mut node = if args.without_node || args.alone { None } else { Some(Node::start(&server)?) };
     for scenario in Scenario::ALL.into_iter().filter(|scenario| scenario.name().contains(&args.only)) {
         let messages = match (scenario.in_flight, scenario.work) {
             (1, Work::SendBatches) => args.messages,
@@ -106,7 +109,9 @@ async fn main() -> anyhow::Result<()> {
         let (mut ours, mut theirs, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..args.rounds {
             ours.push(measure(&server, &mut cauce, scenario, messages).await?);
-            theirs.push(measure(&server, &mut rsmq_async, scenario, messages).await?);
+            if !args.alone {
+                theirs.push(measure(&server, &mut rsmq_async, scenario, messages).await?);
+            }
             if let Some(node) = node.as_mut().filter(|_| scenario.work != Work::SendBatches) {
                 nodes.push(measure(&server, node, scenario, messages).await?);
             }
@@ -156,6 +161,9 @@ fn report(scenario: Scenario, libraries: &[(&str, &[Measured])]) {
         );
     }
     let [(_, ours), others @ ..] = libraries else { return };
+    if others.iter().all(|(_, rounds)| rounds.is_empty()) {
+        return;
+    }
     let best = |round: usize| {
         others
             .iter()
