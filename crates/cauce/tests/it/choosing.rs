@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use cauce::{Bus, Delivery, EntryId, HandlerError, Received, Retry, Service, Start, State, Subscription};
+use cauce::{
+    Bus, Delivery, EntryId, HandlerError, Queue, QueueOptions, Received, Retry, Service, Start, State,
+    Subscription, Worker,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Cancelled, Seen, connect, on_every_target, soon, until};
+use crate::support::{Cancelled, Seen, connect, on_every_target, soon, until, until_async};
 
 on_every_target!(
     a1_every_connected_instance_gets_a_message,
@@ -26,6 +29,14 @@ on_every_target!(
     b9_a_new_group_can_begin_at_the_beginning,
     b10_without_acknowledgement_it_is_at_most_once,
     c1_channels_and_streams_do_not_disturb_each_other,
+    e1_one_of_all_receivers_gets_a_message,
+    e2_a_queue_must_be_there_and_needs_no_receiver,
+    e3_messages_wait_for_a_receiver,
+    e4_what_failed_comes_again_and_ends_as_a_dead_letter_with_its_reason,
+    e5_what_the_dead_held_comes_again,
+    e6_what_was_handled_is_gone,
+    e7_a_popped_message_comes_at_most_once,
+    e8_a_message_can_be_sent_for_later,
 );
 
 async fn listen(bus: &Bus) -> Subscription<String> {
@@ -298,4 +309,107 @@ async fn d1_d3_a_caller_names_its_receiver_and_waits_for_the_sum_of_all_work() {
 async fn d2_a_call_to_an_absent_receiver_fails() {
     let address = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
     assert!(call(address).await.is_err());
+}
+
+async fn queue(bus: &Bus) -> Queue {
+    bus.queues().ensure("rebook", &QueueOptions::new()).await.unwrap()
+}
+
+async fn e1_one_of_all_receivers_gets_a_message(url: &str) {
+    let (here, there) = (connect(url).await, connect(url).await);
+    let queues = [queue(&here).await, queue(&there).await];
+    let seen = Seen::new();
+    let mut workers = Vec::new();
+    for queue in &queues {
+        workers.push(Worker::new(queue).state(seen.clone()).on(note).start().await.unwrap());
+    }
+    queues[0].send_all(&Cancelled::series(200)).await.unwrap();
+    until("all are handled", || workers.iter().map(|worker| worker.report().handled).sum::<u64>() == 200)
+        .await;
+    let mut flights = seen.all();
+    flights.sort();
+    flights.dedup();
+    assert_eq!(flights.len(), 200, "each message was handled once");
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
+async fn e2_a_queue_must_be_there_and_needs_no_receiver(url: &str) {
+    let bus = connect(url).await;
+    let absent = bus.queues().queue("rebook").unwrap().send(&"x".to_owned()).await;
+    assert_eq!(absent.unwrap_err().code(), "queueNotFound");
+    queue(&bus).await.send(&"x".to_owned()).await.unwrap();
+}
+
+async fn e3_messages_wait_for_a_receiver(url: &str) {
+    let bus = connect(url).await;
+    let queue = queue(&bus).await;
+    queue.send_all(&Cancelled::series(1_000)).await.unwrap();
+    assert_eq!(queue.attributes().await.unwrap().msgs, 1_000);
+    let worker = Worker::new(&queue).state(Seen::new()).on(note).start().await.unwrap();
+    until("the backlog is handled", || worker.report().handled == 1_000).await;
+    worker.stop().await;
+}
+
+async fn e4_what_failed_comes_again_and_ends_as_a_dead_letter_with_its_reason(url: &str) {
+    async fn fails(_: Cancelled) -> Result<(), HandlerError> {
+        "twelve".parse::<u32>()?;
+        Ok(())
+    }
+    let bus = connect(url).await;
+    let queue = queue(&bus).await;
+    let retry = Retry::fixed(Duration::from_millis(5)).max_attempts(2);
+    let worker = Worker::new(&queue).on(fails).retry(retry).start().await.unwrap();
+    queue.send(&Cancelled::numbered(1)).await.unwrap();
+    until("it is dead", || worker.report().dead == 1).await;
+    assert_eq!(worker.stop().await.failed, 2);
+    let letters = queue.dead_letter_queue().unwrap().dead_letters(10).await.unwrap();
+    assert!(letters.len() == 1 && letters[0].error.contains("invalid digit"), "{letters:?}");
+}
+
+async fn e5_what_the_dead_held_comes_again(url: &str) {
+    let bus = connect(url).await;
+    let queue = queue(&bus).await;
+    let started = Seen::new();
+    let lease = Duration::from_millis(300);
+    let worker = || Worker::new(&queue).visibility(lease);
+    let dying = worker().state(started.clone()).on(starts_and_hangs).start().await.unwrap();
+    queue.send(&Cancelled::numbered(1)).await.unwrap();
+    until("it is being handled", || started.len() == 1).await;
+    // Dropped without stopping: as a crash.
+    drop(dying);
+    let seen = Seen::new();
+    let running = worker().state(seen.clone()).on(note).start().await.unwrap();
+    until("another has it", || seen.len() == 1).await;
+    running.stop().await;
+}
+
+async fn e6_what_was_handled_is_gone(url: &str) {
+    let bus = connect(url).await;
+    let queue = queue(&bus).await;
+    let worker = Worker::new(&queue).state(Seen::new()).on(note).start().await.unwrap();
+    queue.send(&Cancelled::numbered(1)).await.unwrap();
+    until_async("it is deleted", async || queue.attributes().await.unwrap().msgs == 0).await;
+    assert_eq!(worker.stop().await.handled, 1);
+}
+
+async fn e7_a_popped_message_comes_at_most_once(url: &str) {
+    let bus = connect(url).await;
+    let queue = queue(&bus).await;
+    queue.send(&"once".to_owned()).await.unwrap();
+    let popped = queue.pop().await.unwrap().unwrap();
+    assert_eq!(popped.text(), "once");
+    assert!(queue.receive().await.unwrap().is_none(), "whatever becomes of it, nobody will get it again");
+}
+
+async fn e8_a_message_can_be_sent_for_later(url: &str) {
+    let bus = connect(url).await;
+    let queue = queue(&bus).await;
+    let delay = Duration::from_millis(200);
+    let begun = Instant::now();
+    queue.send_in(delay, &"later".to_owned()).await.unwrap();
+    assert!(queue.receive().await.unwrap().is_none());
+    let message = soon("the message", queue.receive_wait(Duration::from_secs(20))).await.unwrap().unwrap();
+    assert!(message.text() == "later" && begun.elapsed() >= delay - Duration::from_millis(5), "{message:?}");
 }
