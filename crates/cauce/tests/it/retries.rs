@@ -105,7 +105,7 @@ async fn twenty_restarts_with_a_full_prefetch_bury_nothing(url: &str) {
     let handler = async |event: Cancelled, delivery: Delivery, State(Shared(seen, quick)): State<Shared>| {
         seen.push((event.passengers, delivery.attempt));
         if !quick.load(std::sync::atomic::Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     let start = async || {
@@ -113,8 +113,10 @@ async fn twenty_restarts_with_a_full_prefetch_bury_nothing(url: &str) {
             Service::new("desk").state(Shared(seen.clone(), quick.clone())).on(handler).concurrency(512);
         service.retry(Retry::none()).start(&bus).await.unwrap()
     };
-    let mut running = start().await;
+    // The group is there before the events; they are not handled while they are published, so that they last for twenty instances.
+    start().await.stop().await;
     bus.publish_all(&Cancelled::series(20_000)).await.unwrap();
+    let mut running = start().await;
     for _ in 0..20 {
         until("it has read ahead", || running.held() > 100).await;
         assert_eq!(running.stop().await.dead, 0);
