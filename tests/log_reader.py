@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Lists the records of a log directory: one line each, its number and its bytes in hexadecimal.
 
+With --checkpoint, the records of the checkpoint instead, counted from 1; the last line says which record of the log they
+stand for.
+
 Written from docs/log-format.md alone, to prove that the page is enough.
 """
 
@@ -85,6 +88,58 @@ def read(directory):
                 unit, parts = b"", 0
 
 
+def check_blocks(directory, number, length):
+    """A file of blocks: each is compared with its checksum."""
+    name = f"blocks-{number:012}"
+    with open(os.path.join(directory, name), "rb") as file:
+        data = file.read()
+    magic, version, _, found = struct.unpack_from("<8sIIQ", data)
+    at = 24
+    while at < len(data):
+        size, checksum = struct.unpack_from("<II", data, at)
+        if checksum != crc32c(data[at + 8 : at + 8 + size]):
+            sys.exit(f"{name} is damaged at byte {at}")
+        at += 8 + size
+    if magic != b"CAUCEBLK" or version != 1 or found != number or not at == len(data) == length:
+        sys.exit(f"{name} is damaged")
+
+
+def checkpoint(directory):
+    """(position, records) of the checkpoint in force; None if there is none."""
+    try:
+        with open(os.path.join(directory, "checkpoint"), "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    magic, checksum, version, position, parts, files = struct.unpack_from("<8sIIQQQ", data)
+    if magic != b"CAUCECKP" or checksum != crc32c(data[12:]) or len(data) != 40 + 32 * parts + 16 * files:
+        sys.exit("checkpoint is damaged")
+    if version != 2:
+        sys.exit(f"checkpoint has format {version}")
+    for index in range(files):
+        check_blocks(directory, *struct.unpack_from("<QQ", data, 40 + 32 * parts + 16 * index))
+    found = []
+    for row in range(parts):
+        origin, index, length, checksum = struct.unpack_from("<QQQQ", data, 40 + 32 * row)
+        name = f"part-{origin:020}-{index:06}"
+        with open(os.path.join(directory, name), "rb") as file:
+            part = file.read()
+        if len(part) != length or checksum != crc32c(part):
+            sys.exit(f"{name} is damaged")
+        at = 0
+        while at < len(part):
+            (length,) = struct.unpack_from("<I", part, at)
+            found.append(part[at + 4 : at + 4 + length])
+            at += 4 + length
+    return position, found
+
+
 if __name__ == "__main__":
-    for number, record in read(sys.argv[1]):
-        print(number, record.hex())
+    if sys.argv[1] == "--checkpoint":
+        position, found = checkpoint(sys.argv[2])
+        for number, record in enumerate(found, 1):
+            print(number, record.hex())
+        print("position", position)
+    else:
+        for number, record in read(sys.argv[1]):
+            print(number, record.hex())

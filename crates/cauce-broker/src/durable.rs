@@ -24,7 +24,7 @@ pub enum OpenError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// The log in it cannot be read.
-    #[error("the log in {}: {source}", directory.display())]
+    #[error("the log in {}: {source}{}", directory.display(), hint(directory, source))]
     Log {
         /// The directory.
         directory: PathBuf,
@@ -37,6 +37,19 @@ pub enum OpenError {
     /// The system has no threads left.
     #[error("no thread can be started: {0}")]
     Threads(io::Error),
+}
+
+/// What to do about a log that is not whole.
+fn hint(directory: &Path, error: &cauce_log::OpenError<ReplayError>) -> String {
+    match error {
+        cauce_log::OpenError::Damaged(_) | cauce_log::OpenError::Missing { .. } => {
+            format!(
+                ", or see with `cauce repair {}` what going on without it would drop",
+                directory.display()
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 impl Broker {

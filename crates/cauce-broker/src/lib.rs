@@ -30,6 +30,7 @@ mod durable;
 mod host;
 mod input;
 mod listen;
+mod look;
 mod outbox;
 mod session;
 mod timer;

@@ -27,6 +27,11 @@ enum Command {
     Stream(tools::StreamArgs),
     Group(tools::GroupArgs),
     Channel(tools::ChannelArgs),
+    Export(tools::ExportArgs),
+    Backup(tools::BackupArgs),
+    Restore(tools::RestoreArgs),
+    Log(tools::LogArgs),
+    Repair(tools::RepairArgs),
 }
 
 /// Decides the exit code: 0 done, 1 failed, 2 wrong usage (clap's); and those that a command documents as its own.
@@ -39,6 +44,11 @@ fn main() -> ExitCode {
         Command::Stream(args) => tools::run(args.run()),
         Command::Group(args) => tools::run(args.run()),
         Command::Channel(args) => tools::run(args.run()),
+        Command::Export(args) => args.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
+        Command::Log(args) => args.run(),
+        Command::Repair(args) => args.run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("cauce: {error:#}");

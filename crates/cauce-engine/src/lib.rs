@@ -43,7 +43,7 @@ pub use engine::{AbsentBlock, BlockStore, Engine, Gauges, LogGauges, Snapshot};
 #[cfg(feature = "seeded-faults")]
 pub use faults::Fault;
 pub use outputs::{Delivery, DeliveryKind, Outcome, Outputs, Position, ReplyGate};
-pub use records::{RecordBuf, ReplayError};
+pub use records::{Description, Detail, RecordBuf, ReplayError, describe};
 pub use script::{RunningScript, ScriptFate, ScriptWatch};
 pub use session::{SessionId, SessionInfo};
 pub use time::Timestamp;

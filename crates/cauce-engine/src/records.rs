@@ -6,12 +6,14 @@
 
 mod codec;
 mod collection;
+mod describe;
 mod effect;
 mod part;
 mod stream;
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use collection::CollectionEffect;
+pub use describe::{Description, Detail, describe};
 pub(crate) use effect::{Effect, Wakes};
 pub(crate) use part::{BlockBytes, BlockPart, StoredBytes, StreamPart};
 pub(crate) use stream::{Claim, Release, StreamEffect};

@@ -20,6 +20,8 @@ const LIST_HEADER_BYTES: usize = 40;
 const PART_ROW_BYTES: usize = 32;
 /// A part ends behind the record that makes it so long.
 const PART_BYTES: usize = if cfg!(test) { 64 * 1024 } else { 8 * 1024 * 1024 };
+/// How often what was disturbed by a new checkpoint is tried.
+const ATTEMPTS_MAX: u32 = 10;
 /// Bytes in front of each record of a part: its length.
 const LENGTH_BYTES: usize = 4;
 
@@ -171,23 +173,222 @@ impl<'s> CheckpointWriter<'s> {
 /// [`OpenError`]
 pub fn read_checkpoint<E>(
     storage: &dyn Storage,
+    restore: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Option<u64>, OpenError<E>> {
+    let list = list_in_force(storage)?;
+    let refused = |file: &'static str| {
+        move |source| OpenError::Io { action: "clean", file: file.to_owned(), source }
+    };
+    remove_strays(storage, &list.rows).map_err(refused(PART_PREFIX))?;
+    let named = |number| list.files.iter().any(|&(named, _)| named == number);
+    remove_block_files(storage, named).map_err(refused("blocks-"))?;
+    look_at_checkpoint(storage, restore)
+}
+
+/// The position of the checkpoint in force.
+    before: Option<u64>,
+    /// How many of the rows are of that one.
+    kept: usize,
+    bytes: u64,
+}
+
+/// What a checkpoint takes over from the one in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptParts {
+    /// Of which position that one is; `None` if there is none.
+    pub position: Option<u64>,
+    /// Bytes of the parts that were written at once, first.
+    pub first_bytes: u64,
+    /// Bytes of those that were added later.
+    pub later_bytes: u64,
+    /// How many parts there are.
+    pub parts: usize,
+}
+
+/// One part, as the list names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Row {
+    /// The position of the checkpoint that wrote it, and its number there.
+    origin: u64,
+    index: u64,
+    len: u64,
+    sum: u32,
+}
+
+impl Row {
+    fn name(&self) -> String {
+        format!("{PART_PREFIX}{:020}-{:06}", self.origin, self.index)
+    }
+}
+
+impl<'s> CheckpointWriter<'s> {
+    /// Begins a checkpoint of the state behind record `position`, which must be newer than the one in force.
+    ///
+    /// # Errors
+    /// What the storage says; [`io::ErrorKind::AlreadyExists`] if the one in force is of that position.
+    pub fn begin(storage: &'s dyn Storage, position: u64) -> io::Result<Self> {
+        Self::begin_with(storage, position, false)
+    }
+
+    /// Begins a checkpoint that consists of the one in force and the records that are added.
+    ///
+    /// # Errors
+    /// As [`CheckpointWriter::begin`].
+    pub fn begin_behind(storage: &'s dyn Storage, position: u64) -> io::Result<Self> {
+        Self::begin_with(storage, position, true)
+    }
+
+    /// What is kept of the checkpoint in force.
+    #[must_use]
+    pub fn kept(&self) -> KeptParts {
+        let rows = self.rows.get(..self.kept).unwrap_or_default();
+        let first = rows.first().map(|row| row.origin);
+        let bytes = |of_first| {
+            let rows = rows.iter().filter(move |row| (Some(row.origin) == first) == of_first);
+            rows.map(|row| row.len).sum()
+        };
+        KeptParts {
+            position: self.before,
+            first_bytes: bytes(true),
+            later_bytes: bytes(false),
+            parts: rows.len(),
+        }
+    }
+
+    fn begin_with(storage: &'s dyn Storage, position: u64, keep: bool) -> io::Result<Self> {
+        let before = match read_list(storage) {
+            Ok(list) => list.unwrap_or_default(),
+            Err(ListError::Io(error)) => return Err(error),
+            Err(ListError::Damaged(_) | ListError::Newer(_)) => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        if before.position == Some(position) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        remove_strays(storage, &before.rows)?;
+        let position_before = before.position;
+        let rows = if keep { before.rows } else { Vec::new() };
+        let kept = rows.len();
+        Ok(Self { storage, position, part: Vec::new(), rows, before: position_before, kept, bytes: 0 })
+    }
+
+    /// Adds a record.
+    ///
+    /// # Errors
+    /// What the storage says; the checkpoint cannot be finished then.
+    pub fn record(&mut self, record: &[u8]) -> io::Result<()> {
+        let len = u32::try_from(record.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.part.extend_from_slice(&len.to_le_bytes());
+        self.part.extend_from_slice(record);
+        if self.part.len() >= PART_BYTES { self.end_part() } else { Ok(()) }
+    }
+
+    /// Puts the checkpoint in force, and says how many bytes were written. When this returns, the records up to its
+    /// position are not needed any more. `block_files` are the numbers and sizes of the files of blocks that its records
+    /// name.
+    ///
+    /// # Errors
+    /// What the storage says. Which of the two checkpoints is in force then is known only after a new start; both
+    /// are whole, so no record that either needs may be let go.
+    pub fn finish(mut self, block_files: &[(u64, u64)]) -> io::Result<u64> {
+        if !self.part.is_empty() {
+            self.end_part()?;
+        }
+        self.storage.sync_directory()?;
+        let list = encode_list(self.position, &self.rows, block_files);
+        match self.storage.remove(NEW_LIST) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.storage.write_new(NEW_LIST, &list)?;
+        self.storage.rename(NEW_LIST, LIST)?;
+        self.storage.sync_directory()?;
+        remove_strays(self.storage, &self.rows)?;
+        Ok(self.bytes + list.len() as u64)
+    }
+
+    fn end_part(&mut self) -> io::Result<()> {
+        let (origin, index) = (self.position, (self.rows.len() - self.kept) as u64);
+        let (len, sum) = (self.part.len() as u64, crc32c::crc32c(&self.part));
+        let row = Row { origin, index, len, sum };
+        self.storage.write_new(&row.name(), &self.part)?;
+        self.rows.push(row);
+        self.bytes += self.part.len() as u64;
+        self.part.clear();
+        Ok(())
+    }
+}
+
+/// Hands the records of the checkpoint in force to `restore`, in order, and says which position it is of; `None` if
+/// there is none. What an interrupted one left behind is removed.
+///
+/// # Errors
+/// [`OpenError`]
+pub fn read_checkpoint<E>(
+    storage: &dyn Storage,
+    restore: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Option<u64>, OpenError<E>> {
+    let position = look_at_checkpoint(storage, restore)?;
+    let refused = |source| OpenError::Io { action: "clean", file: PART_PREFIX.to_owned(), source };
+    remove_strays(storage, position).map_err(refused)?;
+    Ok(position)
+}
+
+/// The position of the checkpoint in force.
+///
+/// # Errors
+/// [`OpenError`]
+pub fn checkpoint_position<E>(storage: &dyn Storage) -> Result<Option<u64>, OpenError<E>> {
+    Ok(list_in_force(storage)?.position)
+}
+
+/// Does something with a directory that another process may write to, again if a checkpoint came into force meanwhile: until
+/// then every file that the one before needs is there, and is not written to but at the end of the log.
+///
+/// # Errors
+/// What the last attempt returned.
+pub fn while_unchanged<T, E>(
+    storage: &dyn Storage,
+    mut attempt: impl FnMut() -> Result<T, OpenError<E>>,
+) -> Result<T, OpenError<E>> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let before = checkpoint_position::<E>(storage);
+        let outcome = attempt();
+        let unchanged = match (&before, checkpoint_position::<E>(storage)) {
+            (Ok(before), Ok(after)) => *before == after,
+            // Damaged, and stays so.
+            (Err(_), Err(_)) => true,
+            _ => false,
+        };
+        if unchanged || attempts == ATTEMPTS_MAX {
+            return if unchanged { outcome } else { outcome.and(Err(OpenError::Restless)) };
+        }
+    }
+}
+
+fn list_in_force<E>(storage: &dyn Storage) -> Result<List, OpenError<E>> {
+    let list = read_list(storage).map_err(|error| match error {
+        ListError::Io(source) => OpenError::Io { action: "read", file: LIST.to_owned(), source },
+        ListError::Newer(version) => OpenError::Newer { file: LIST.to_owned(), version },
+        ListError::Damaged(proof) => damaged(LIST, 0, 0, proof),
+    })?;
+    Ok(list.unwrap_or_default())
+}
+
+/// The same as [`read_checkpoint`], and changes nothing.
+///
+/// # Errors
+/// [`OpenError`]
+pub fn look_at_checkpoint<E>(
+    storage: &dyn Storage,
     mut restore: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<Option<u64>, OpenError<E>> {
     let io = |action, file: &str| {
         let file = file.to_owned();
         move |source| OpenError::Io { action, file, source }
     };
-    let list = match read_list(storage) {
-        Ok(list) => list.unwrap_or_default(),
-        Err(ListError::Io(source)) => return Err(io("read", LIST)(source)),
-        Err(ListError::Newer(version)) => {
-            return Err(OpenError::Newer { file: LIST.to_owned(), version });
-        }
-        Err(ListError::Damaged(proof)) => return Err(damaged(LIST, 0, 0, proof)),
-    };
-    remove_strays(storage, &list.rows).map_err(io("clean", PART_PREFIX))?;
-    let named = |number| list.files.iter().any(|&(named, _)| named == number);
-    remove_block_files(storage, named).map_err(io("clean", "blocks-"))?;
+    let list = list_in_force(storage)?;
     let Some(position) = list.position else { return Ok(None) };
     for &(number, size) in &list.files {
         let name = block_file_name(number);

@@ -44,11 +44,19 @@ pub use batch::Batch;
 pub use blocks::{
     BlockExtent, BlockFileWriter, block_file_name, block_files, read_block, remove_block_files,
 };
-pub use checkpoint::{CheckpointWriter, KeptParts, checkpoint_files, read_checkpoint};
+pub use checkpoint::{
+    CheckpointWriter, KeptParts, checkpoint_files, checkpoint_position, look_at_checkpoint, read_checkpoint,
+    while_unchanged,
+};
 pub use disk::{DiskLog, Failure, Options, SyncPolicy, Threads};
 pub use memory::MemoryLog;
-pub use recovery::{Damage, OpenError, Recovery, TornTail};
-pub use storage::{DirectoryError, FaultyStorage, FileStorage, MemoryStorage, Outage, Storage, StorageFile};
+pub use recovery::{
+    Damage, Inspection, LogEnd, Lost, OpenError, PlacedRecord, Recovery, SegmentSummary, TornTail, inspect,
+    repair,
+};
+pub use storage::{
+    DirectoryError, FaultyStorage, FileStorage, MemoryStorage, Outage, ReadOnlyStorage, Storage, StorageFile,
+};
 
 /// Called whenever one of the news has changed. Runs on whichever thread changed it, so it must be short, must not call
 /// back into the log, and must not own anything that keeps the log alive.

@@ -7,6 +7,7 @@
 //! later segment's header) that says so of the missing record proves that it was there. A torn tail is cut off and
 //! reported; damage is refused.
 
+mod inspect;
 mod read;
 mod walk;
 
@@ -14,6 +15,7 @@ use std::io;
 
 use crate::format::{BadHeader, FRAMES_FROM, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::storage::Storage;
+pub use inspect::{Inspection, LogEnd, Lost, PlacedRecord, SegmentSummary, inspect, repair};
 use read::Reader;
 use walk::{Place, Walk};
 
@@ -98,6 +100,9 @@ pub enum OpenError<E> {
         /// The first record that is there.
         first: u64,
     },
+    /// Checkpoints follow each other faster than they can be read.
+    #[error("the directory changes faster than it can be read; try again when less is written to it")]
+    Restless,
     /// A record was refused by the one who replays it.
     #[error("record {number} in {file}: {source}")]
     Replay {
@@ -130,14 +135,14 @@ pub(crate) struct Recovered {
     pub(crate) ready: Option<Segment>,
 }
 
-/// Takes a record, with its number.
-pub(crate) type Replay<'a, E> = dyn FnMut(u64, &[u8]) -> Result<(), E> + 'a;
+/// Takes a record, with the offset of its frame and its number.
+type Replay<'a, E> = dyn FnMut(u64, u64, &[u8]) -> Result<(), E> + 'a;
 
 /// Hands the records from number `from` on to `replay`, and leaves a log that ends behind the last of them.
 pub(crate) fn recover<E>(
     storage: &dyn Storage,
     from: u64,
-    replay: &mut Replay<'_, E>,
+    replay: &mut impl FnMut(u64, &[u8]) -> Result<(), E>,
 ) -> Result<Recovered, OpenError<E>> {
     let (mut begun, mut ready) = find(storage)?;
     // Their beginnings were given up and removed; that was interrupted before it came to them.
@@ -164,7 +169,7 @@ pub(crate) fn recover<E>(
         if before.is_some_and(|before| !walk.leads_to(before, segment)) {
             break;
         }
-        walk.segment(index, segment, replay)?;
+        walk.segment(index, segment, &mut |_, number, record| replay(number, record))?;
         continued = index + 1;
     }
     let end = walk.end();

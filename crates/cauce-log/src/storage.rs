@@ -3,6 +3,7 @@
 mod faulty;
 mod files;
 mod memory;
+mod read_only;
 
 use std::fmt::Debug;
 use std::io;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub use faulty::{FaultyStorage, Outage};
 pub use files::{DirectoryError, FileStorage};
 pub use memory::MemoryStorage;
+pub use read_only::ReadOnlyStorage;
 
 /// A directory of files of fixed size.
 ///

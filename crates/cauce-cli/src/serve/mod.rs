@@ -48,6 +48,12 @@ pub(crate) struct ServeArgs {
     /// Memory for blocks of streams that are on disk too; what does not fit is read back when it is asked for. 0 for no limit.
     #[arg(long, value_name = "BYTES", default_value_t = Settings::default().stream_memory)]
     stream_memory: u64,
+    /// Bytes of log after which a checkpoint is written. Less costs writing, more costs time at the next start.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().checkpoint_after_bytes)]
+    checkpoint_after: u64,
+    /// Bytes of a file of the log.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().segment_bytes, hide = true)]
+    segment_bytes: u64,
     /// Password that clients must give.
     #[arg(long, value_name = "SECRET", default_value = "", hide_default_value = true)]
     requirepass: String,
@@ -128,6 +134,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
     config.sync = args.sync.policy();
     config.settings.stream_memory = args.stream_memory;
+    config.checkpoint_after_bytes = args.checkpoint_after;
+    config.segment_bytes = args.segment_bytes;
     let (broker, shared, keeping) = if args.memory {
         let keeping = format!("in memory: --sync {} has nothing to sync", args.sync.name());
         (Broker::in_memory(config), None, keeping)
@@ -191,7 +199,7 @@ fn open(directory: &Path, config: Config) -> anyhow::Result<Broker> {
 /// Each connection takes a descriptor, and the usual soft limit of 1024 is far below the broker's own limit of
 /// connections: it is raised as far as the system allows. Where that fails, the soft limit stands; connections
 /// beyond it wait to be accepted.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

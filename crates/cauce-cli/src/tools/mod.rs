@@ -1,15 +1,24 @@
-//! The tools: `cauce queue`, `cauce stream`, `cauce group`, `cauce channel`, on any broker.
+//! The tools: `cauce queue`, `cauce stream`, `cauce group`, `cauce channel`, `cauce export`, on any broker; `cauce backup`,
+//! `cauce restore`, `cauce log`, `cauce repair`, on a directory.
 //!
 //! Each verb says what it did in plain text, or with `--json` as one JSON value per line for other programs.
 
+mod backup;
 mod channel;
+mod export;
 mod group;
+mod log;
 mod queue;
+mod repair;
 mod stream;
 
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use channel::ChannelArgs;
+pub(crate) use export::ExportArgs;
 pub(crate) use group::GroupArgs;
+pub(crate) use log::LogArgs;
 pub(crate) use queue::QueueArgs;
+pub(crate) use repair::RepairArgs;
 pub(crate) use stream::StreamArgs;
 
 use std::io::{BufRead, Write};

@@ -10,7 +10,7 @@ use cauce_testkit::wire::{Address, Connection, Value};
 /// A running `cauce serve --dir`; killed when dropped.
 pub(crate) struct Server {
     pub(crate) process: Child,
-    address: Address,
+    pub(crate) address: Address,
     /// Of the server itself, whatever it runs under.
     pub(crate) pid: String,
 }
@@ -89,7 +89,8 @@ fn kills() -> u64 {
 
 #[test]
 fn what_was_acknowledged_outlives_kill_9() {
-    survives_kills(&[], kills());
+    // Small, so that segments are used again and checkpoints written between two kills.
+    survives_kills(&["--segment-bytes", "32768", "--checkpoint-after", "65536"], kills());
 }
 
 #[test]
@@ -121,6 +122,8 @@ fn damage_is_refused_with_file_and_place() {
         message.contains("log-000000000001 is damaged at byte 4096, where record 1 should be"),
         "{message}"
     );
+    let command = format!("`cauce repair {}`", directory.path().display());
+    assert!(message.contains(&command), "{message}");
 }
 
 /// On a file system of 24 MB, where one can be mounted: the log fills it, writes are refused, reads go on, and what was

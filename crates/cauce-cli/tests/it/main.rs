@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod backup;
 mod bench;
 mod demo;
 mod durable;
+mod export;
 mod hostile;
 mod http;
+mod log;
 mod serve;
 mod sharing;
 mod tools;

@@ -1,5 +1,6 @@
 //! One file of the log.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 
@@ -9,6 +10,8 @@ use crate::storage::{Storage, StorageFile};
 /// Files that are not part of the log: being made ready, or given up.
 pub(crate) const SPARE_PREFIX: &str = "spare-";
 const PREFIX: &str = "log-";
+/// The smallest segment that there is.
+const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
 
 pub(crate) fn segment_name(number: u64) -> String {
     format!("{PREFIX}{number:012}")
@@ -68,6 +71,14 @@ impl Segment {
         (self.first, self.durable, self.continues) = (first, durable, continues);
         self.file.write_at(0, &self.header().encode())?;
         self.file.sync()
+    }
+
+    /// Begins a log anew with record `first`: a small segment without a record, on disk when this returns.
+    pub(crate) fn begin_anew(storage: &dyn Storage, number: u64, first: u64) -> io::Result<()> {
+        let spare = spare_name(number);
+        let file = storage.create(&spare, SEGMENT_BYTES_MIN)?;
+        let epoch = RandomState::new().hash_one(number) | 1;
+        Self::prepare(storage, &spare, file, number, epoch)?.begin(first, first - 1, false)
     }
 
     pub(crate) fn header(&self) -> SegmentHeader {

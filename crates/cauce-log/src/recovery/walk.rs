@@ -103,6 +103,11 @@ impl Walk {
         self.replayed
     }
 
+    /// How many segments were read to their ends.
+    pub(super) fn segments(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Where no frame followed.
     pub(super) fn stopped(&self) -> Place {
         self.stopped
@@ -187,7 +192,7 @@ impl Walk {
                     return;
                 }
                 self.replayed += 1;
-                if let Err(source) = replay(number, record) {
+                if let Err(source) = replay(self.stopped.offset, number, record) {
                     refusal = Some(OpenError::Replay { file: segment.name(), number, source });
                 }
             });

@@ -1,10 +1,11 @@
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use cauce_log::{DirectoryError, DiskLog, FileStorage, Log, OpenError};
+use cauce_log::{CheckpointWriter, DirectoryError, DiskLog, FileStorage, Log, OpenError, Storage};
 
 use crate::support::{append, by_hand, commit, open, threaded, try_open, wait_until};
 
@@ -93,11 +94,34 @@ fn a_reader_written_from_the_documentation_finds_the_same_records() {
         Ok::<(), Infallible>(())
     })
     .unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/log_reader.py");
-    let output = Command::new("python3").arg(script).arg(directory.path()).output().unwrap();
-    let listed = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed = read_by_script(&[directory.path().as_os_str()]);
     let from_20 = listed.find("\n20 ").map_or(0, |at| at + 1);
     assert_eq!(listed[from_20..], expected);
     assert!(expected.lines().count() > 80);
+}
+
+#[test]
+fn the_reader_finds_the_records_of_a_checkpoint_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = hold(directory.path());
+    let mut writer = CheckpointWriter::begin(&*storage, 42).unwrap();
+    let mut expected = String::new();
+    // More than one part can hold.
+    for number in 1..=14_u8 {
+        let record = vec![number; if number == 5 { 0 } else { 700_000 }];
+        writer.record(&record).unwrap();
+        let hex: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
+        expected.push_str(&format!("{number} {hex}\n"));
+    }
+    writer.finish(&[]).unwrap();
+    assert!(storage.list().unwrap().iter().filter(|name| name.starts_with("part-")).count() > 1);
+    let listed = read_by_script(&[OsStr::new("--checkpoint"), directory.path().as_os_str()]);
+    assert!(listed == format!("{expected}position 42\n"), "{} bytes are listed", listed.len());
+}
+
+fn read_by_script(arguments: &[&OsStr]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/log_reader.py");
+    let output = Command::new("python3").arg(script).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
