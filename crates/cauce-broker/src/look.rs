@@ -90,7 +90,7 @@ fn load(directory: &Path, settings: Settings) -> Result<Engine, cauce_log::OpenE
         engine.restored(Position(position));
         needed = position + 1;
     }
-    let inspection = inspect(storage, |placed| {
+    let inspection = inspect(storage, needed, |placed| {
         if placed.number >= needed && placed.number == engine.position().0 + 1 {
             engine.replay(placed.bytes)
         } else {

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use cauce_log::{LogEnd, OpenError, ReadOnlyStorage, inspect, look_at_checkpoint, while_unchanged};
+use cauce_log::{
+    LogEnd, OpenError, ReadOnlyStorage, checkpoint_position, inspect, look_at_checkpoint, while_unchanged,
+};
 use sha2::{Digest, Sha256};
 
 use crate::client::Server;
@@ -112,7 +114,9 @@ fn take(directory: &Path, place: &Path) -> anyhow::Result<Taken> {
     let storage = ReadOnlyStorage::open(directory);
     let storage = storage.with_context(|| format!("cannot look at {}", directory.display()))?;
     let taken = while_unchanged::<_, Infallible>(&storage, || {
-        let log = inspect(&storage, |_| Ok(()))?;
+        // Older segments may go at any time.
+        let needed = checkpoint_position(&storage)?.map_or(1, |position| position + 1);
+        let log = inspect(&storage, needed, |_| Ok(()))?;
         if let LogEnd::Damaged(damage, _) = log.end {
             return Err(OpenError::Damaged(damage));
         }
@@ -254,8 +258,8 @@ fn is_plain(name: &str) -> bool {
 fn check(directory: &Path) -> anyhow::Result<u64> {
     let storage = ReadOnlyStorage::open(directory)?;
     let position = look_at_checkpoint::<Infallible>(&storage, |_| Ok(())).context("the copy's checkpoint")?;
-    let log = inspect::<Infallible>(&storage, |_| Ok(())).context("the copy's log")?;
     let needed = position.map_or(1, |position| position + 1);
+    let log = inspect::<Infallible>(&storage, needed, |_| Ok(())).context("the copy's log")?;
     let first = log.segments.first().map_or(1, |segment| segment.first);
     if log.end != LogEnd::Whole || first > needed || log.last + 1 < needed {
         bail!(

@@ -65,7 +65,7 @@ impl LogArgs {
         }
         let mut shown = self.from - self.from.min(1);
         let inspection = while_unchanged(&storage, || {
-            inspect(&storage, |placed| {
+            inspect(&storage, self.from, |placed| {
                 // What a first attempt showed is not shown again.
                 if placed.number > shown && placed.number <= self.to {
                     shown = placed.number;

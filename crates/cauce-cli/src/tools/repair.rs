@@ -30,7 +30,10 @@ pub(crate) struct RepairArgs {
 struct Findings {
     /// The position of the checkpoint in force, or what is wrong with it.
     checkpoint: Result<Option<u64>, Damage>,
+    /// The log from the first record on that is needed.
     log: Inspection,
+    /// What is damaged before that.
+    older: Option<Damage>,
 }
 
 impl RepairArgs {
@@ -82,8 +85,13 @@ impl Findings {
             Err(OpenError::Damaged(damage)) => Err(damage),
             Err(other) => return Err(other.into()),
         };
-        let log = inspect::<Infallible>(storage, |_| Ok(()))?;
-        Ok(Self { checkpoint, log })
+        let needed = checkpoint.as_ref().ok().copied().flatten().map_or(1, |position| position + 1);
+        let log = inspect::<Infallible>(storage, needed, |_| Ok(()))?;
+        let older = match inspect::<Infallible>(storage, 1, |_| Ok(()))?.end {
+            LogEnd::Damaged(damage, _) if !matches!(log.end, LogEnd::Damaged(..)) => Some(damage),
+            _ => None,
+        };
+        Ok(Self { checkpoint, log, older })
     }
 
     /// The first record that is needed besides the checkpoint.
@@ -128,6 +136,12 @@ impl Findings {
                 what.push_str(&format!(" and {} files that cannot be read", lost.unreadable_segments));
             }
             problems.push(format!("record {} and {what} would be dropped", self.log.last + 1));
+        }
+        if let Some(damage) = &self.older {
+            problems.push(format!(
+                "{damage}; nothing before record {} is needed: it would be dropped, and nothing lost",
+                self.needed()
+            ));
         }
         let needed = self.needed();
         match self.first() {

@@ -1,6 +1,7 @@
 //! Looking at a log without changing it, and dropping what is damaged when told.
 
 use std::convert::Infallible;
+use std::io;
 
 use super::read::Reader;
 use super::walk::{Place, Walk};
@@ -75,6 +76,9 @@ pub struct Lost {
     pub unreadable_segments: u64,
 }
 
+/// How often a log is read again whose oldest segments are given up meanwhile.
+const ATTEMPTS_MAX: u32 = 10;
+
 /// The segments of a log as they lie there.
 struct Survey {
     begun: Vec<Segment>,
@@ -82,36 +86,50 @@ struct Survey {
     broken: Option<(Damage, Vec<String>)>,
     /// The newest segment's number, begun or not.
     newest: u64,
+    /// The names of those before, oldest first.
+    unneeded: Vec<String>,
 }
 
-/// Reads a log without changing anything, and hands each record over, in order, with its place. Reading stops where a record
-/// is missing; what that means stands in [`Inspection::end`].
+/// Reads a log without changing anything, and hands each record over, in order, with its place: those from number `from` on,
+/// and what lies in one segment with it. Reading stops where a record is missing; what that means stands in
+/// [`Inspection::end`].
 ///
-/// Works while another process writes to the log: what had been written before is found. But if a checkpoint comes into force
-/// meanwhile, segments may be given up and look damaged: see [`while_unchanged`](crate::while_unchanged).
+/// Works while another process writes to the log: what had been written before is found. If segments are given up meanwhile,
+/// it begins again, so a record may be handed over twice; nobody gives up those that a checkpoint in force needs: see
+/// [`while_unchanged`](crate::while_unchanged).
 ///
 /// # Errors
 /// [`OpenError::Newer`], [`OpenError::Io`], or what `visit` refuses.
 pub fn inspect<E>(
     storage: &dyn Storage,
+    from: u64,
     mut visit: impl FnMut(PlacedRecord<'_>) -> Result<(), E>,
 ) -> Result<Inspection, OpenError<E>> {
-    let mut inspection = look(storage, &mut visit)?;
-    if matches!(inspection.end, LogEnd::Damaged(..)) {
+    for _ in 0..ATTEMPTS_MAX {
+        let mut found = look(storage, from, &mut visit)?;
+        if !matches!(found.end, LogEnd::Damaged(..)) {
+            return Ok(found);
+        }
         // Written between the look at its place and the look behind it? Then it is there now.
-        let again = look::<E>(storage, &mut |_| Ok(()))?;
-        if again.last > inspection.last || !matches!(again.end, LogEnd::Damaged(..)) {
-            inspection.end = LogEnd::Whole;
+        let again = look::<E>(storage, from, &mut |_| Ok(()))?;
+        if again.last <= found.last && matches!(again.end, LogEnd::Damaged(..)) {
+            return Ok(found);
+        }
+        let first = |found: &Inspection| found.segments.first().map(|segment| segment.first);
+        if first(&found) == first(&again) {
+            found.end = LogEnd::Whole;
+            return Ok(found);
         }
     }
-    Ok(inspection)
+    Err(OpenError::Restless)
 }
 
 fn look<E>(
     storage: &dyn Storage,
+    from: u64,
     visit: &mut dyn FnMut(PlacedRecord<'_>) -> Result<(), E>,
 ) -> Result<Inspection, OpenError<E>> {
-    let survey = survey(storage)?;
+    let survey = survey(storage, from)?;
     let begun = &survey.begun;
     let (walk, mut damage) = read(begun, visit)?;
     if let (None, Some((header, _))) = (&damage, &survey.broken) {
@@ -130,14 +148,17 @@ fn look<E>(
     Ok(Inspection { segments: summaries(begun, &walk), last: walk.next() - 1, end })
 }
 
-/// Drops what [`inspect`] says lies behind the last record that can be read, so that the log can be opened again. If records
+/// Drops segments that are not needed, and what [`inspect`] says lies behind the last record that can be read, so that the log can be opened again. If records
 /// are missing then between `from`, the first one that is needed, and what is left, everything that is left is dropped too: the
 /// log goes on with number `from`.
 ///
 /// # Errors
 /// [`OpenError::Newer`], [`OpenError::Io`]
 pub fn repair(storage: &dyn Storage, from: u64) -> Result<(), OpenError<Infallible>> {
-    let Survey { mut begun, broken, newest } = survey(storage)?;
+    let Survey { mut begun, broken, newest, unneeded } = survey(storage, from)?;
+    for name in unneeded {
+        remove(storage, &name)?;
+    }
     for name in broken.into_iter().flat_map(|(_, names)| names).rev() {
         remove(storage, &name)?;
     }
@@ -162,30 +183,44 @@ fn remove<E>(storage: &dyn Storage, name: &str) -> Result<(), OpenError<E>> {
     storage.sync_directory().map_err(refused("sync", "the directory"))
 }
 
-fn survey<E>(storage: &dyn Storage) -> Result<Survey, OpenError<E>> {
+/// The segments from the one with record `from` on. Looked for from the newest back: older ones may be going.
+fn survey<E>(storage: &dyn Storage, from: u64) -> Result<Survey, OpenError<E>> {
     let mut names = storage.list().map_err(refused("list", "the directory"))?;
     names.retain(|name| segment_number(name).is_some());
     names.sort_unstable();
     let newest = names.last().and_then(|name| segment_number(name)).unwrap_or(0);
     let (mut begun, mut broken) = (Vec::new(), None);
-    for (index, name) in names.iter().enumerate() {
-        let number = segment_number(name).expect("others were left out");
-        match open::<E>(storage, number, name) {
-            Ok(segment) if segment.first > 0 => begun.push(segment),
+    while let Some(name) = names.pop() {
+        let number = segment_number(&name).expect("others were left out");
+        match open::<E>(storage, number, &name) {
+            Ok(segment) if segment.first > 0 => {
+                let is_first = segment.first <= from && !segment.continues;
+                begun.push(segment);
+                if is_first {
+                    break;
+                }
+            }
             Ok(_) => {}
             Err(OpenError::Damaged(damage)) => {
-                broken = Some((damage, names.split_off(index)));
-                break;
+                // What comes after it cannot be read either.
+                let after = begun.drain(..).rev().map(|segment| segment.name());
+                let known = broken.take().map_or(Vec::new(), |(_, names)| names);
+                broken = Some((damage, std::iter::once(name).chain(after).chain(known).collect()));
+            }
+            // Given up since it was listed, and all before it.
+            Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                names.clear();
             }
             Err(other) => return Err(other),
         }
     }
+    begun.reverse();
     // Their beginnings were given up.
     let headless = begun.iter().take_while(|segment| segment.continues).count();
     if headless < begun.len() {
         begun.drain(..headless);
     }
-    Ok(Survey { begun, broken, newest })
+    Ok(Survey { begun, broken, newest, unneeded: names })
 }
 
 /// Reads as far as one record follows the other.

@@ -9,7 +9,7 @@ use crate::support::{by_hand, commit, open, try_open};
 
 fn look(storage: &FaultyStorage) -> (Inspection, Vec<(u64, u64)>) {
     let mut places = Vec::new();
-    let inspection = inspect(storage, |placed| {
+    let inspection = inspect(storage, 1, |placed| {
         places.push((placed.number, placed.offset));
         Ok::<(), Infallible>(())
     });
@@ -80,13 +80,14 @@ fn a_damaged_header_costs_its_segment_and_what_follows() {
 /// What is left of the log ends before the checkpoint, or begins after it: only the checkpoint counts.
 #[test]
 fn a_log_that_does_not_reach_the_checkpoint_begins_anew_behind_it() {
-    for damaged in ["log-000000000001", "log-000000000002"] {
+    for damaged in [true, false] {
         let storage = filled();
         let mut writer = CheckpointWriter::begin(&*storage, 30).unwrap();
         writer.record(b"state").unwrap();
         writer.finish(&[]).unwrap();
-        if damaged == "log-000000000001" {
-            storage.flip_bit(damaged, 4096 + 50, 0);
+        if damaged {
+            // The one with record 31.
+            storage.flip_bit("log-000000000002", 4096 + 50, 0);
         } else {
             for name in ["log-000000000001", "log-000000000002"] {
                 storage.remove(name).unwrap();
@@ -104,4 +105,20 @@ fn a_log_that_does_not_reach_the_checkpoint_begins_anew_behind_it() {
         storage.cut_power();
         assert_eq!(try_open(&storage, options).unwrap().1, [b"goes on".to_vec()], "{damaged}");
     }
+}
+
+/// A segment that only old records lie in may be damaged, or go while others are read.
+#[test]
+fn segments_before_the_first_needed_record_do_not_matter() {
+    let storage = filled();
+    let second = look(&storage).0.segments[1].first;
+    storage.flip_bit("log-000000000001", 20, 0);
+    let inspection = inspect(&*storage, second + 1, |_| Ok::<(), Infallible>(())).unwrap();
+    assert_eq!((inspection.last, inspection.segments[0].first), (60, second));
+    assert_eq!(inspection.end, LogEnd::Whole);
+    let mut options = by_hand();
+    options.from = second + 1;
+    assert!(try_open(&storage, options.clone()).is_err());
+    repair(&*storage, second + 1).unwrap();
+    assert_eq!(try_open(&storage, options).unwrap().2.last, 60);
 }
