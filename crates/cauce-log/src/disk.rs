@@ -309,6 +309,11 @@ impl Core {
                 return false;
             }
         }
+        // Whoever syncs what was written has done so, or failed: a sync that failed must not be made up for by another one.
+        let _writer = lock(&self.writer);
+        if self.has_failed() {
+            return false;
+        }
         if self.synced() < position
             && let Err(failure) = self.sync_behind(true)
         {

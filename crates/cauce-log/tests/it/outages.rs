@@ -27,6 +27,20 @@ fn a_failed_sync_is_never_tried_again() {
     assert_eq!(storage.calls(), calls, "not even at the end");
 }
 
+/// Nor by a checkpoint, which wants the log synced as far as it goes: the next sync may well succeed, without the records.
+#[test]
+fn a_failed_sync_is_not_made_up_for_by_the_next_one() {
+    let storage = Arc::new(FaultyStorage::new(0));
+    let (log, _) = open(&storage, by_hand());
+    commit(&log, &[b"safe"]);
+    append(&log, &[b"lost"]);
+    storage.plan(storage.calls() + 2, Outage::Error(EIO));
+    log.commit();
+    assert_eq!((log.written(), log.durable()), (2, 1));
+    assert!(!log.sync_to(2));
+    assert_eq!(log.durable(), 1);
+}
+
 /// The header of a new segment was shown by the system after its sync had failed, and was not on the disk: a later power
 /// cut took the segment away from under records that had been confirmed.
 #[test]
