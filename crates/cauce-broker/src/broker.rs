@@ -10,7 +10,7 @@ use cauce_engine::stream::BlockPlace;
 use cauce_engine::{
     DeliveryKind, Engine, Gauges, Outcome, Outputs, RecordBuf, SessionId, SessionInfo, Settings, Snapshot,
 };
-use cauce_log::{Log, MemoryLog};
+use cauce_log::{Log, MemoryLog, Storage};
 use tokio::io::DuplexStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -169,6 +169,7 @@ pub(crate) struct Shared {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) releaser: waiting::Slot,
     /// Of a broker on a disk.
+    pub(crate) storage: OnceLock<Arc<dyn Storage>>,
     pub(crate) checkpoints: OnceLock<Checkpoints>,
     /// The newest session's id.
     last_session: AtomicU64,
@@ -285,6 +286,7 @@ impl Shared {
             timer: timer::Slot::default(),
             waiting: Arc::default(),
             releaser: waiting::Slot::default(),
+            storage: OnceLock::new(),
             checkpoints: OnceLock::new(),
             last_session: AtomicU64::default(),
             busy: Busy::default(),

@@ -22,6 +22,9 @@ pub struct Config {
     /// Bytes of full segments after which a checkpoint is written, for a broker on a directory. If the last checkpoint
     /// was larger than that, as many as it had. Small values cost writes, large ones time at the next start.
     pub checkpoint_after_bytes: u64,
+    /// The mistake that the log makes.
+    #[cfg(feature = "seeded-faults")]
+    pub log_mutant: Option<cauce_log::Mutant>,
     /// Who writes and syncs, for a broker on a directory. With [`Threads::Caller`] nothing becomes durable but by
     /// [`Broker::work`](crate::Broker::work): for simulations, which decide what happens when.
     pub threads: Threads,
@@ -37,6 +40,8 @@ impl Default for Config {
             sync: log.policy,
             segment_bytes: log.segment_bytes,
             checkpoint_after_bytes: 64 * 1024 * 1024,
+            #[cfg(feature = "seeded-faults")]
+            log_mutant: None,
             threads: log.threads,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cauce_engine::{LogGauges, Position, ReplayError};
 use cauce_log::{
-    DirectoryError, DiskLog, Failure, FileStorage, Log, Options, Recovery, Storage, SyncPolicy,
+    DirectoryError, DiskLog, Failure, FileStorage, Log, LogState, Options, Recovery, Storage, SyncPolicy,
     read_checkpoint,
 };
 
@@ -86,14 +86,14 @@ impl Broker {
         mut config: Config,
     ) -> Result<(Self, Recovery), cauce_log::OpenError<ReplayError>> {
         config.settings.facts.appendonly = true;
-        config.settings.facts.appendfsync = match config.sync {
-            SyncPolicy::EverySecond => "everysec",
-            SyncPolicy::Off => "no",
-            _ => "always",
-        };
+        config.settings.facts.appendfsync = appendfsync(config.sync);
         let mut options = Options::default();
         options.policy = config.sync;
         options.segment_bytes = config.segment_bytes;
+        #[cfg(feature = "seeded-faults")]
+        {
+            options.mutant = config.log_mutant;
+        }
         options.threads = config.threads;
         let mut engine = engine(config.settings);
         let files = Files::new(Arc::clone(&storage));
@@ -108,6 +108,7 @@ impl Broker {
         assert_eq!(engine.position().0, log.state().appended, "positions are the numbers of records");
         let own = Arc::clone(&log);
         let broker = Self::with_log(engine, config.limits, config.clock, log, true);
+        assert!(broker.shared.storage.set(Arc::clone(&storage)).is_ok(), "the broker is new");
         let weak = Arc::downgrade(&broker.shared);
         let after_bytes = config.checkpoint_after_bytes;
         let checkpoints = Checkpoints::new(storage, files, own, after_bytes, config.threads, weak);
@@ -133,6 +134,12 @@ impl Broker {
         }
     }
 
+    /// What the log is doing.
+    #[must_use]
+    pub fn log_state(&self) -> LogState {
+        self.shared.log.state()
+    }
+
     /// Whether writes are refused because the disk has no room for the log. They are admitted again when it has.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -154,6 +161,15 @@ impl Broker {
     }
 }
 
+/// The policy by Redis's name.
+pub(crate) fn appendfsync(policy: SyncPolicy) -> &'static str {
+    match policy {
+        SyncPolicy::EverySecond => "everysec",
+        SyncPolicy::Off => "no",
+        _ => "always",
+    }
+}
+
 /// The log's state as `INFO` shows it.
 pub(crate) fn log_gauges(log: &dyn Log) -> LogGauges {
     let state = log.state();
@@ -165,5 +181,6 @@ pub(crate) fn log_gauges(log: &dyn Log) -> LogGauges {
     gauges.disk_bytes = state.disk_bytes;
     gauges.syncs = state.syncs;
     gauges.last_sync_micros = state.last_sync_micros;
+    gauges.slow_syncs = state.slow_syncs;
     gauges
 }

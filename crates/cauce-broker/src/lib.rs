@@ -32,18 +32,22 @@ mod input;
 mod listen;
 mod look;
 mod outbox;
+mod remains;
 mod session;
 mod timer;
 mod waiting;
 
 pub use broker::Broker;
 pub use cauce_engine::{Facts, Settings};
+#[cfg(feature = "seeded-faults")]
+pub use cauce_log::Mutant;
 pub use cauce_log::{
-    DirectoryError, Failure, FaultyStorage, FileStorage, MemoryLog, Outage, Recovery, Storage, StorageFile,
-    SyncPolicy, Threads, TornTail,
+    DirectoryError, Failure, FaultyStorage, FileStorage, LogState, MemoryLog, Outage, Recovery, Storage,
+    StorageFile, SyncPolicy, Threads, TornTail,
 };
 pub use checkpoint::CheckpointError;
 pub use config::{ClockSource, Config, Limits};
 pub use durable::OpenError;
 pub use host::{Door, Host};
 pub use listen::{BindError, Listener, connect_directory};
+pub use remains::{Remains, RemainsError};

@@ -211,6 +211,15 @@ impl CommandSpec {
         }
     }
 
+    /// Whether it is answered when the log has failed: it only reads, or asks of the connection or the server.
+    pub(crate) fn needs_no_log(&self) -> bool {
+        let name = self.name.split('|').next().unwrap_or_default();
+        self.flags.has(Flags::READONLY)
+            || self.group == "connection"
+            || ["command", "info", "shutdown", "time"].contains(&name)
+            || self.name == "config|get"
+    }
+
     /// Whether `count` arguments (with the name) are as many as the command takes.
     pub(crate) fn accepts(&self, count: usize) -> bool {
         let wanted = self.arity.unsigned_abs() as usize;

@@ -83,6 +83,8 @@ pub struct Facts {
     pub appendonly: bool,
     /// When it is synced: `always`, `everysec` or `no`.
     pub appendfsync: &'static str,
+    /// Why the log has failed, if it has: only reads are answered, and what needs no data.
+    pub log_failure: String,
 }
 
 impl Default for Settings {
@@ -128,6 +130,7 @@ impl Default for Facts {
             directory: String::new(),
             appendonly: false,
             appendfsync: "always",
+            log_failure: String::new(),
         }
     }
 }

@@ -76,6 +76,8 @@ pub struct LogGauges {
     pub blocks_on_disk: u64,
     /// Bytes of the files that they are in.
     pub block_disk_bytes: u64,
+    /// How many took a tenth of a second or longer.
+    pub slow_syncs: u64,
 }
 
 impl Engine {

@@ -82,6 +82,10 @@ pub(crate) const EXEC_ABORTED: Error =
 /// The log has no room for more; Redis says so of its own.
 pub(crate) const LOG_FULL: Error =
     Error::fixed("MISCONF Errors writing to the AOF file: No space left on device");
+/// The log has failed, and the broker stays for those who read.
+pub(crate) const LOG_FAILED: Error = Error::fixed(
+    "MISCONF The disk has refused a write: only reads of what is known to be on it are answered; restart the broker when the disk is repaired",
+);
 pub(crate) const OUT_OF_MEMORY: Error =
     Error::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 pub(crate) const TOO_MANY_BLOCKED: Error = Error::fixed(

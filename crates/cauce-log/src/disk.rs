@@ -21,11 +21,14 @@ use crate::recovery::{self, OpenError, Recovery};
 use crate::storage::Storage;
 use crate::{Log, LogListener, LogNews, LogState};
 use keeper::Keeper;
-#[cfg(test)]
-pub(crate) use options::Mutant;
+#[cfg(any(test, feature = "seeded-faults"))]
+pub use options::Mutant;
 pub use options::{Options, SyncPolicy, Threads};
 pub(crate) use segment::{SPARE_PREFIX, Segment, segment_number};
 use writer::Writer;
+
+/// A sync that takes longer is counted as a slow one.
+const SLOW_SYNC_MICROS: u64 = 100_000;
 
 /// A write or sync of records that failed. See [`Log::failure`].
 #[derive(Debug, Clone)]
@@ -78,6 +81,11 @@ impl DiskLog {
         let threads = options.threads;
         let recovered = recovery::recover(&*storage, options.from, &mut replay)?;
         let report = recovered.report.clone();
+        #[cfg(any(test, feature = "seeded-faults"))]
+        let storage: Arc<dyn Storage> = match options.mutant {
+            Some(Mutant::SkipDirectorySync) => Arc::new(crate::storage::Forgetful(storage)),
+            _ => storage,
+        };
         let core = Arc::new(Core::new(storage, options, recovered));
         let mut log = Self { core, threads: Vec::new() };
         if threads == Threads::Own {
@@ -195,6 +203,7 @@ struct Core {
     writing_bytes: AtomicU64,
     syncs: AtomicU64,
     last_sync_micros: AtomicU64,
+    slow_syncs: AtomicU64,
 }
 
 /// What was appended and not taken yet.
@@ -243,6 +252,7 @@ impl Core {
             writing_bytes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             last_sync_micros: AtomicU64::new(0),
+            slow_syncs: AtomicU64::new(0),
         }
     }
 
@@ -279,9 +289,10 @@ impl Core {
         }
         let outcome = writer.write(self).and_then(|all| {
             let written = self.written.load(Ordering::SeqCst);
-            #[cfg(test)]
+            #[cfg(any(test, feature = "seeded-faults"))]
             if self.options.mutant == Some(Mutant::PublishBeforeSync) {
                 self.publish_synced(written);
+                self.tell();
             }
             if self.options.policy == SyncPolicy::Always && written > self.synced() {
                 writer.sync(self)?;
@@ -370,7 +381,7 @@ impl Core {
 
     /// Syncs a segment and measures that.
     fn sync(&self, segment: &Segment) -> Result<(), Failure> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "seeded-faults"))]
         if self.options.mutant == Some(Mutant::SkipSync) {
             return Ok(());
         }
@@ -378,6 +389,9 @@ impl Core {
         segment.file.sync().map_err(|source| Failure::new("sync", segment, source))?;
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.last_sync_micros.store(took, Ordering::Relaxed);
+        if took >= SLOW_SYNC_MICROS {
+            self.slow_syncs.fetch_add(1, Ordering::Relaxed);
+        }
         self.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -442,6 +456,7 @@ impl Core {
             disk_bytes,
             syncs: self.syncs.load(Ordering::Relaxed),
             last_sync_micros: self.last_sync_micros.load(Ordering::Relaxed),
+            slow_syncs: self.slow_syncs.load(Ordering::Relaxed),
         }
     }
 }

@@ -48,6 +48,8 @@ pub use checkpoint::{
     CheckpointWriter, KeptParts, checkpoint_files, checkpoint_position, look_at_checkpoint, read_checkpoint,
     while_unchanged,
 };
+#[cfg(any(test, feature = "seeded-faults"))]
+pub use disk::Mutant;
 pub use disk::{DiskLog, Failure, Options, SyncPolicy, Threads};
 pub use memory::MemoryLog;
 pub use recovery::{
@@ -55,7 +57,8 @@ pub use recovery::{
     repair,
 };
 pub use storage::{
-    DirectoryError, FaultyStorage, FileStorage, MemoryStorage, Outage, ReadOnlyStorage, Storage, StorageFile,
+    DirectoryError, FaultyStorage, FileStorage, FrozenStorage, MemoryStorage, Outage, ReadOnlyStorage,
+    Storage, StorageFile,
 };
 
 /// Called whenever one of the news has changed. Runs on whichever thread changed it, so it must be short, must not call
@@ -135,4 +138,6 @@ pub struct LogState {
     pub syncs: u64,
     /// How long the last of them took, in microseconds.
     pub last_sync_micros: u64,
+    /// Syncs of records so far that took a tenth of a second or longer.
+    pub slow_syncs: u64,
 }

@@ -225,6 +225,11 @@ fn a_log_that_promises_before_the_sync_is_found_out() {
 }
 
 #[test]
+fn a_log_that_forgets_to_sync_names_is_found_out() {
+    assert!((0..300).any(|seed| run(seed, Some(Mutant::SkipDirectorySync)).is_err()));
+}
+
+#[test]
 fn a_disk_that_lies_about_syncs_is_found_out() {
     let mut lost = false;
     for seed in 0..20 {

@@ -2,6 +2,9 @@
 
 mod faulty;
 mod files;
+#[cfg(any(test, feature = "seeded-faults"))]
+mod forgetful;
+mod frozen;
 mod memory;
 mod read_only;
 
@@ -11,6 +14,9 @@ use std::sync::Arc;
 
 pub use faulty::{FaultyStorage, Outage};
 pub use files::{DirectoryError, FileStorage};
+#[cfg(any(test, feature = "seeded-faults"))]
+pub(crate) use forgetful::Forgetful;
+pub use frozen::FrozenStorage;
 pub use memory::MemoryStorage;
 pub use read_only::ReadOnlyStorage;
 

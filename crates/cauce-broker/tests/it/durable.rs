@@ -74,6 +74,64 @@ async fn a_failed_sync_ends_what_waits_for_it_without_a_reply() {
     assert_eq!(reader.read_to_end().await, "");
 }
 
+const LOG_FAILED: &str = "-MISCONF The disk has refused a write: only reads of what is known to be on it are answered; restart the broker when the disk is repaired|";
+
+/// Whatever the disk refuses, a write or a sync of records, in the first segment or at the beginning of the next: what
+/// stays answers reads of what was confirmed, and nothing that was not.
+#[tokio::test]
+async fn what_is_left_of_a_failed_log_can_be_read() {
+    let mut lost = 0;
+    for seed in 0..40 {
+        let storage = FaultyStorage::new(seed);
+        let broker = open(&storage);
+        if seed % 2 == 0 {
+            work(&broker, 0).await;
+            assert!(broker.checkpoint().expect("the disk works") > 0);
+        }
+        let mut client = Client::new(&broker);
+        client.ask("SET a 0\r\nPEXPIRE a 10000000", "+OK|:1|").await;
+        // Several in a row: one that hits the making of a segment takes nothing with it and is tried again.
+        let next = storage.calls() + 1 + seed % 12;
+        (next..next + 12).for_each(|call| storage.plan(call, Outage::Error(EIO)));
+        let (mut confirmed, mut sent) = (0_u64, 0);
+        while sent == confirmed && sent < 100 {
+            sent += 1;
+            client.send(&format!("INCR a\r\nSET padding {}", "x".repeat(3000))).await;
+            // Once the log has failed, the connection is closed.
+            confirmed +=
+                u64::from(client.try_read_line().await.is_some() && client.try_read_line().await.is_some());
+        }
+        assert!(confirmed < 100, "seed {seed}: an outage was planned");
+        broker.failed().await;
+        let remains = broker.remains().expect("the log has failed");
+        broker.disconnect_all();
+        drop(client);
+        end(broker, &storage).await;
+        let calls = storage.calls();
+        let broker = remains.read(config()).expect("what was confirmed is there");
+        let mut client = Client::new(&broker);
+        client.send("GET a").await;
+        client.read_line().await;
+        let kept: u64 = client.read_line().await.parse().expect("a number");
+        assert!(kept >= confirmed && kept <= sent, "seed {seed}: {kept}, {confirmed} confirmed of {sent}");
+        lost += u64::from(kept < sent);
+        for refused in
+            ["SET b 1", "XREADGROUP GROUP g c STREAMS s >", "PUBLISH c m", "EVAL \"return 1\" 0", "MULTI"]
+        {
+            client.ask(refused, LOG_FAILED).await;
+        }
+        client.ask("PING\r\nEXISTS b\r\nCONFIG GET appendonly", "+PONG|:0|*2|$10|appendonly|$3|yes|").await;
+        client.send("INFO persistence\r\nECHO end").await;
+        let info = client.read_until("$3|end|").await;
+        assert!(info.contains("cauce_log_health:failed|cauce_log_failure:cannot "), "{info}");
+        assert!(info.contains("aof_last_write_status:err"), "{info}");
+        assert_eq!(storage.calls(), calls, "nothing is written any more");
+        drop(client);
+        end(broker, &storage).await;
+    }
+    assert!(lost > 0, "some outages take what was not confirmed");
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_nothing_else() {
     let storage = FaultyStorage::new(0);

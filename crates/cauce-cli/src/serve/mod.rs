@@ -1,15 +1,20 @@
 //! `cauce serve`: holds a broker that speaks Redis's protocol.
 
+mod disk;
 mod http;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use cauce_broker::{Broker, ClockSource, Config, DirectoryError, Listener, OpenError, Settings, SyncPolicy};
-use tokio::signal::unix::{SignalKind, signal};
+use cauce_broker::{
+    Broker, ClockSource, Config, DirectoryError, Failure, Listener, OpenError, Settings, SyncPolicy,
+};
+use futures_util::future::join_all;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::http::{Http, HttpArgs};
 
@@ -60,8 +65,33 @@ pub(crate) struct ServeArgs {
     /// Threads that serve connections. One is the fastest where clients share the machine.
     #[arg(long, value_name = "N", default_value_t = 1, hide = true)]
     io_threads: usize,
+    /// What to do when the disk has refused a write or a sync: end with exit code 74, or stay for those who read.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnLogFailure::Exit, conflicts_with = "memory")]
+    on_log_failure: OnLogFailure,
+    /// The mistake that the log makes.
+    #[cfg(feature = "seeded-faults")]
+    #[arg(long, value_enum)]
+    seeded_fault: Option<SeededFault>,
     #[command(flatten)]
     http: HttpArgs,
+}
+
+/// Mistakes that tests must find.
+#[cfg(feature = "seeded-faults")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum SeededFault {
+    SkipSync,
+    ReplyBeforeSync,
+    SkipDirectorySync,
+}
+
+/// What to do when the disk has refused a write or a sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum OnLogFailure {
+    /// End with exit code 74.
+    Exit,
+    /// Answer reads of what is known to be on disk, and PING and INFO; nothing else. Ends with exit code 74 when it is stopped.
+    Stay,
 }
 
 /// When a write is on disk.
@@ -136,45 +166,97 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     config.settings.stream_memory = args.stream_memory;
     config.checkpoint_after_bytes = args.checkpoint_after;
     config.segment_bytes = args.segment_bytes;
-    let (broker, shared, keeping) = if args.memory {
+    #[cfg(feature = "seeded-faults")]
+    {
+        config.log_mutant = args.seeded_fault.map(|fault| match fault {
+            SeededFault::SkipSync => cauce_broker::Mutant::SkipSync,
+            SeededFault::ReplyBeforeSync => cauce_broker::Mutant::PublishBeforeSync,
+            SeededFault::SkipDirectorySync => cauce_broker::Mutant::SkipDirectorySync,
+        });
+    }
+    let mut listeners: Vec<Listener> = [Some(tcp), unix].into_iter().flatten().collect();
+    let (broker, keeping) = if args.memory {
         let keeping = format!("in memory: --sync {} has nothing to sync", args.sync.name());
-        (Broker::in_memory(config), None, keeping)
+        (Broker::in_memory(config.clone()), keeping)
     } else {
-        let broker = open(&args.dir, config)?;
-        let keeping = format!("data in {}, --sync {}", args.dir.display(), args.sync.name());
-        (broker, Some(Listener::in_directory(&args.dir)?), keeping)
+        let broker = open(&args.dir, config.clone())?;
+        listeners.push(Listener::in_directory(&args.dir)?);
+        (broker, format!("data in {}, --sync {}", args.dir.display(), args.sync.name()))
     };
     println!("cauce {}: serving on {address}, {keeping}", env!("CARGO_PKG_VERSION"));
     if let Some(http) = &http {
         println!("cauce: HTTP API on http://{0}, described at http://{0}/v1/openapi.json", http.address());
     }
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        () = broker.serve(tcp) => {}
-        () = serve_if_any(&broker, unix) => {}
-        () = serve_if_any(&broker, shared) => {}
-        () = broker.shutdown_requested() => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        failure = broker.failed() => {
+    let mut signals = Signals::new()?;
+    let failure = until_it_ends(&broker, &listeners, &mut signals).await;
+    let code = match (failure, args.on_log_failure) {
+        (None, _) => {
+            finish(broker, listeners).await;
+            ExitCode::SUCCESS
+        }
+        (Some(failure), OnLogFailure::Exit) => {
             eprintln!("cauce: {failure}");
+            // No end in order: nothing that is under way can become durable.
             return Ok(ExitCode::from(LOG_FAILED));
         }
-    }
+        (Some(failure), OnLogFailure::Stay) => {
+            eprintln!("cauce: {failure}");
+            let broker = stay(broker, config).await?;
+            until_it_ends(&broker, &listeners, &mut signals).await;
+            finish(broker, listeners).await;
+            ExitCode::from(LOG_FAILED)
+        }
+    };
     if let Some(http) = http {
         http.stop().await?;
     }
-    // What was executed is answered, and programs that share the directory are told to look for its next holder.
-    broker.drain(DRAIN_MAX).await;
     println!("cauce: stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
-async fn serve_if_any(broker: &Broker, listener: Option<Listener>) {
-    match listener {
-        Some(listener) => broker.serve(listener).await,
-        None => std::future::pending().await,
+/// What tells the process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
+}
+
+/// Serves until the process is to stop, or the disk has failed.
+async fn until_it_ends(broker: &Broker, listeners: &[Listener], signals: &mut Signals) -> Option<Failure> {
+    tokio::select! {
+        _ = join_all(listeners.iter().map(|listener| broker.serve(listener))) => None,
+        () = disk::watch(broker) => None,
+        () = broker.shutdown_requested() => None,
+        _ = signals.terminate.recv() => None,
+        _ = signals.interrupt.recv() => None,
+        failure = broker.failed() => Some(failure),
+    }
+}
+
+/// What was executed is answered, and programs that share the directory are told to look for its next holder.
+async fn finish(broker: Broker, listeners: Vec<Listener>) {
+    drop(listeners);
+    broker.drain(DRAIN_MAX).await;
+}
+
+/// Goes on with what is known to be on disk, for those who read.
+async fn stay(broker: Broker, config: Config) -> anyhow::Result<Broker> {
+    let remains = broker.remains().context("the log has failed")?;
+    broker.disconnect_all();
+    broker.drain(DRAIN_MAX).await;
+    // Its memory is needed for the same once more.
+    drop(broker);
+    let position = remains.position();
+    let broker = remains.read(config)?;
+    eprintln!(
+        "cauce: staying for those who read: the state as of record {position}, the last one known to be on disk; everything else is refused until the broker is started again"
+    );
+    Ok(broker)
 }
 
 /// Opens the broker of a directory, and says what was found there.

@@ -1,4 +1,4 @@
-//! `cauce serve --dir`: what was acknowledged outlives `kill -9`; the disk that is full, busy or held by another.
+//! `cauce serve --dir`: what was acknowledged outlives `kill -9`; damage, and an end in peace.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -21,7 +21,7 @@ impl Server {
     }
 
     /// Starts it as the child of another program.
-    fn under(outer: &[&str], directory: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn under(outer: &[&str], directory: &Path, arguments: &[&str]) -> Self {
         let words: Vec<&str> = outer.iter().copied().chain([env!("CARGO_BIN_EXE_cauce")]).collect();
         let mut process = Command::new(words[0])
             .args(&words[1..])
@@ -124,109 +124,6 @@ fn damage_is_refused_with_file_and_place() {
     );
     let command = format!("`cauce repair {}`", directory.path().display());
     assert!(message.contains(&command), "{message}");
-}
-
-/// On a file system of 24 MB, where one can be mounted: the log fills it, writes are refused, reads go on, and what was
-/// acknowledged is there after a restart with more room.
-#[test]
-fn a_real_disk_that_is_full() {
-    let place = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(place.path()) else {
-        println!("no file system can be mounted here; cauce-broker's tests fill a simulated disk");
-        return;
-    };
-    let directory = place.path().join("data");
-    let server = Server::start(&directory, &[]);
-    let mut connection = server.connect();
-    let value = "x".repeat(64 * 1024);
-    let mut written = 0;
-    let refusal = loop {
-        let reply = connection.call(&["XADD", "s", "*", "f", &value]).unwrap();
-        if reply.is_error() {
-            break reply;
-        }
-        written += 1;
-    };
-    assert_eq!(
-        refusal,
-        Value::Error(b"MISCONF Errors writing to the AOF file: No space left on device".into())
-    );
-    assert!(written > 100, "{written}");
-    assert_eq!(server.ask("XLEN s"), Value::Integer(written));
-    let info = server.ask("INFO persistence").text().unwrap();
-    assert!(info.contains("aof_last_write_status:err"), "{info}");
-    drop(server);
-    disk.grow();
-    let server = Server::start(&directory, &[]);
-    assert_eq!(server.ask("XLEN s"), Value::Integer(written));
-    assert!(!server.ask("XADD s * f v").is_error());
-}
-
-/// A file system in memory; gone when dropped.
-struct SmallDisk<'a>(&'a Path);
-
-impl<'a> SmallDisk<'a> {
-    fn mount(at: &'a Path) -> Option<Self> {
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(at).output().ok()?;
-        mounted.status.success().then_some(Self(at))
-    }
-
-    fn grow(&self) {
-        let grown = Command::new("mount").args(["-o", "remount,size=200m"]).arg(self.0).status().unwrap();
-        assert!(grown.success());
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
-/// The system calls of the server, in order: between the arrival of a command and its reply lies a sync of the log that
-/// began after the write and ended well; and a new file's name is synced.
-#[test]
-fn the_reply_is_sent_after_the_sync_that_covers_it() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        println!("strace is not installed: the order of system calls is not checked");
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let trace = directory.path().join("trace");
-    let calls = "trace=pwrite64,fdatasync,fsync,sendto,write,writev,rename,openat";
-    let outer = ["strace", "-f", "-y", "-s", "200", "-e", calls, "-o", trace.to_str().unwrap()];
-    let server = Server::under(&outer, &directory.path().join("data"), &[]);
-    let mut connection = server.connect();
-    for number in 0..5 {
-        let value = format!("covered-by-a-sync-{number}");
-        assert_eq!(connection.call(&["SET", "k", &value]).unwrap(), Value::Simple(b"OK".into()));
-        assert_eq!(connection.call(&["GET", "k"]).unwrap().text(), Some(value));
-    }
-    drop(server);
-    let text = std::fs::read_to_string(&trace).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    for number in 0..5 {
-        let value = format!("covered-by-a-sync-{number}");
-        let written = place(&lines, 0, &["pwrite64(", &value]);
-        // A call that others interrupt is shown in two lines, the second with its result.
-        let synced = place(&lines, written, &["fdatasync", "= 0"]);
-        let replied = place(&lines, written, &["+OK"]);
-        let shown = place(&lines, written, &["$19\\r\\n", &value]);
-        assert!(
-            written < synced && synced < replied && replied < shown,
-            "{value}: {written} {synced} {replied} {shown}"
-        );
-    }
-    let named = place(&lines, 0, &["rename", "log-000000000001"]);
-    let synced = place(&lines, named, &["fsync", "= 0"]);
-    assert!(synced < place(&lines, 0, &["pwrite64(", "covered-by-a-sync-0"]));
-}
-
-/// The first line from `from` on that has all the words.
-fn place(lines: &[&str], from: usize, words: &[&str]) -> usize {
-    let found = lines.iter().skip(from).position(|line| words.iter().all(|word| line.contains(word)));
-    from + found.unwrap_or_else(|| panic!("{words:?} is nowhere in:\n{}", lines.join("\n")))
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod backup;
 mod bench;
 mod demo;
+mod disk_failures;
 mod durable;
 mod export;
 mod hostile;
@@ -12,4 +13,5 @@ mod http;
 mod log;
 mod serve;
 mod sharing;
+mod syncs;
 mod tools;

@@ -256,7 +256,12 @@ fn info_memory(core: &Core, _now: Timestamp, out: &mut String) -> std::fmt::Resu
 /// Redis's fields for its append-only file, as far as the log has something like it, and the log's own.
 fn info_persistence(core: &Core, _now: Timestamp, out: &mut String) -> std::fmt::Result {
     let (facts, log) = (&core.settings.facts, core.log_gauges);
-    let status = if core.gauges.log_full { "err" } else { "ok" };
+    let failed = !facts.log_failure.is_empty();
+    let (status, health) = match (failed, core.gauges.log_full) {
+        (true, _) => ("err", "failed"),
+        (false, true) => ("err", "full"),
+        (false, false) => ("ok", "ok"),
+    };
     write!(
         out,
         "# Persistence\r\nloading:0\r\nrdb_changes_since_last_save:0\r\nrdb_bgsave_in_progress:0\r\n"
@@ -279,6 +284,10 @@ fn info_persistence(core: &Core, _now: Timestamp, out: &mut String) -> std::fmt:
         write!(out, "cauce_log_records:{}\r\ncauce_log_synced:{}\r\n", log.appended, log.synced)?;
         write!(out, "cauce_log_segments:{}\r\ncauce_log_syncs:{}\r\n", log.segments, log.syncs)?;
         write!(out, "cauce_log_last_sync_usec:{}\r\n", log.last_sync_micros)?;
+        write!(out, "cauce_log_slow_syncs:{}\r\ncauce_log_health:{health}\r\n", log.slow_syncs)?;
+        if failed {
+            write!(out, "cauce_log_failure:{}\r\n", facts.log_failure)?;
+        }
     }
     Ok(())
 }

@@ -114,6 +114,7 @@ impl Core {
         let spec = self.resolve(args)?;
         let memory_full = self.memory_is_full();
         let log_full = self.gauges.log_full;
+        let log_failed = !self.settings.facts.log_failure.is_empty();
         let busy = self.scripts.running.is_some();
         let queue_max = self.settings.transaction_commands_max;
         let session = self.session_mut(by);
@@ -130,6 +131,9 @@ impl Core {
         let session = self.session_mut(by);
         if memory_full && spec.flags.has(Flags::DENYOOM) {
             return Err(errors::OUT_OF_MEMORY);
+        }
+        if log_failed && !spec.needs_no_log() {
+            return Err(errors::LOG_FAILED);
         }
         if log_full && session.would_write(spec) {
             return Err(errors::LOG_FULL);

@@ -47,16 +47,21 @@ pub struct Options {
     pub from: u64,
     /// What the epochs of segments are drawn from. They must not be guessable by those who fill the records.
     pub seed: u64,
-    #[cfg(test)]
-    pub(crate) mutant: Option<Mutant>,
+    /// The mistake that the log makes.
+    #[cfg(any(test, feature = "seeded-faults"))]
+    pub mutant: Option<Mutant>,
 }
 
-/// Mistakes that the simulation must find.
-#[cfg(test)]
+/// Mistakes that tests must find.
+#[cfg(any(test, feature = "seeded-faults"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mutant {
+pub enum Mutant {
+    /// Records are not synced.
     SkipSync,
+    /// Records count as safe before they are synced.
     PublishBeforeSync,
+    /// The name of a new segment is not synced.
+    SkipDirectorySync,
 }
 
 impl Default for Options {
@@ -69,7 +74,7 @@ impl Default for Options {
             from: 1,
             // The standard library seeds its hashers from the system's randomness.
             seed: std::hash::RandomState::new().hash_one(std::process::id()),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "seeded-faults"))]
             mutant: None,
         }
     }

@@ -249,6 +249,7 @@ impl World {
             confirmed.difference(&kept).count(),
             confirmed.len()
         );
+        assert_eq!(entries.len(), kept.len(), "what was published again was appended once");
         println!(
             "{} publications confirmed, {} entries, {} events handled",
             confirmed.len(),
