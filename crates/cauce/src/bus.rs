@@ -20,6 +20,7 @@ use crate::metrics::{Health, Metrics, Registry};
 use crate::middleware::{Chain, Middleware, NextPublish, Outgoing};
 use crate::partition::{Agreed, partition_of, partition_stream};
 use crate::queue::Queues;
+use crate::request::Replies;
 use crate::schedule::Movers;
 use crate::stream::Stream;
 
@@ -41,6 +42,7 @@ pub struct Bus {
     partitions: Arc<Agreed>,
     around: Arc<Chain>,
     registry: Arc<Registry>,
+    replies: Arc<Replies>,
 }
 
 impl Bus {
@@ -88,6 +90,7 @@ impl Bus {
             partitions: Arc::default(),
             around,
             registry,
+            replies: Replies::new(),
         })
     }
 
@@ -376,6 +379,10 @@ impl Bus {
 
     pub(crate) fn movers(&self) -> &Arc<Movers> {
         &self.movers
+    }
+
+    pub(crate) fn replies(&self) -> &Arc<Replies> {
+        &self.replies
     }
 
     pub(crate) fn source(&self) -> &str {

@@ -51,6 +51,7 @@
 //!   program records its `tracing` spans with the crate `tracing-opentelemetry`.
 
 mod backend;
+mod bridge;
 mod broker;
 mod bus;
 mod channel;
@@ -65,6 +66,7 @@ mod metrics;
 mod middleware;
 mod partition;
 mod queue;
+mod request;
 mod schedule;
 mod script;
 mod service;
@@ -74,6 +76,7 @@ mod stream;
 pub mod testing;
 mod trace;
 
+pub use bridge::{Bridge, BridgeReport, RunningBridge};
 pub use broker::{BrokerInfo, Durability};
 pub use bus::{Bus, SubscribeError};
 pub use cauce_macros::Event;
@@ -95,6 +98,7 @@ pub use queue::{
     DeadMessage, Message, MessageId, Queue, QueueArguments, QueueAttributes, QueueChanges, QueueDelivery,
     QueueError, QueueExtract, QueueOptions, Queues, RunningWorker, SendAllError, Units, Worker, WorkerError,
 };
+pub use request::{Answer, Reply, Request, RequestError};
 pub use schedule::{Cron, CronError, RunningCron, Scheduled};
 pub use service::{
     Arguments, Batch, BatchArguments, Context, Delivery, Extract, FromRef, Handler, HandlerError, Handling,

@@ -7,7 +7,7 @@ use redis::{Pipeline, Value};
 use tokio::task::AbortHandle;
 
 use super::text::{self, Metric, Page};
-use super::{Kind, Registry, Watched};
+use super::{Kind, Watched};
 use crate::backend::command::dead_stream;
 use crate::backend::reply::{self, Attributes};
 use crate::bus::Bus;
@@ -15,7 +15,9 @@ use crate::entry::EntryId;
 use crate::error::CommandError;
 
 /// What this process knows without asking anybody.
-pub(super) fn process(page: &mut Page, registry: &Registry, watched: &[Watched]) {
+pub(super) fn process(page: &mut Page, bus: &Bus, watched: &[Watched]) {
+    let registry = bus.registry();
+    page.add(&text::LATE_REPLIES, &[], bus.late_replies() as f64);
     page.add(&text::PUBLISHED, &[], registry.published.count() as f64);
     page.add(&text::NOT_CONFIRMED, &[], registry.not_confirmed.count() as f64);
     for ((kind, name), (report, observed)) in registry.totals() {

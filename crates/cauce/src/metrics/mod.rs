@@ -41,9 +41,8 @@ impl Metrics {
     /// not answer within three seconds is reported as `cauce_broker_up 0`, and what it knows is left out.
     pub async fn render(&self) -> String {
         let mut page = Page::default();
-        let registry = self.bus.registry();
-        let watched = registry.watched();
-        gather::process(&mut page, registry, &watched);
+        let watched = self.bus.registry().watched();
+        gather::process(&mut page, &self.bus, &watched);
         let asked = tokio::time::timeout(SCRAPE, gather::broker(&self.bus, &watched)).await;
         let (answers, up) = match asked {
             Ok(Ok(answers)) => (answers, 1.0),

@@ -42,6 +42,7 @@ metrics! {
     BROKER_UP = Gauge "cauce_broker_up", "bool", "Whether the broker answered while this page was made.";
     PUBLISHED = Counter "cauce_published_total", "short", "Events that the broker confirmed.";
     NOT_CONFIRMED = Counter "cauce_publish_failures_total", "short", "Publishes that the broker did not confirm.";
+    LATE_REPLIES = Counter "cauce_late_replies_total", "short", "Replies that came after their request's timeout, or again.";
     UP = Gauge "cauce_service_up", "bool", "Whether all tasks of the service run.";
     IN_FLIGHT = Gauge "cauce_service_in_flight", "short", "Entries held: read and queued, running, or not yet confirmed as settled.";
     TOOK = Histogram "cauce_service_handler_seconds", "s", "How long handlers took, failed ones included.";

@@ -172,13 +172,7 @@ pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Caller)
 /// A send of messages with their delays in milliseconds, where those are not the queue's: each of them or, if it is `atomic`, all or
 /// none. The ids of the messages will end with the suffixes, which are sorted so that the ids are in the order of the messages.
 pub(super) fn send(keys: &Keys, atomic: bool, messages: Vec<Letter>) -> (Invocation, Vec<Suffix>) {
-    let random = |_: &_| {
-        let mut suffix = Suffix::default();
-        suffix.fill_with(|| fastrand::alphanumeric() as u8);
-        suffix
-    };
-    let mut suffixes: Vec<_> = messages.iter().map(random).collect();
-    suffixes.sort_unstable();
+    let suffixes = suffixes(messages.len());
     let mut invocation = SEND.with_keys(keys.both());
     invocation.arg(keys.units.name()).arg(if atomic { "1" } else { "" }).arg(keys.announcement());
     let is_delayed = messages.iter().any(|letter| letter.delay_ms.is_some());
@@ -200,6 +194,18 @@ pub(super) fn send(keys: &Keys, atomic: bool, messages: Vec<Letter>) -> (Invocat
         invocation.arg(trace.map(|trace| trace.to_string()).unwrap_or_default());
     }
     (invocation, suffixes)
+}
+
+/// Random ends of ids, sorted.
+pub(super) fn suffixes(count: usize) -> Vec<Suffix> {
+    let random = |_| {
+        let mut suffix = Suffix::default();
+        suffix.fill_with(|| fastrand::alphanumeric() as u8);
+        suffix
+    };
+    let mut suffixes: Vec<_> = (0..count).map(random).collect();
+    suffixes.sort_unstable();
+    suffixes
 }
 
 /// The id that begins as a send replied.

@@ -10,7 +10,7 @@ use super::combine::{Combiner, ROUND_BYTES, ROUND_LENGTH};
 use super::error::{QueueError, SendAllError};
 use super::message::{Message, Received};
 use super::name::{MessageId, check_time};
-use super::script::{ATTRIBUTES, MOVE};
+use super::script::{ATTRIBUTES, FORWARD, MOVE};
 use super::wait::Waiters;
 use crate::backend::replies::Replies;
 use crate::channel::Body;
@@ -291,6 +291,42 @@ impl Queue {
         match Failure::of(&replies) {
             Some(failure) => Err(target.error(failure)),
             None => Ok(replies.count() == Some(1)),
+        }
+    }
+
+    /// Reads entries of a stream with a group and sends them, in one step: how many were read, how many of them sent, and the id of the one
+    /// before which it stopped because it is too long, or nothing. Entries of other actions are skipped, unless there are no wanted ones.
+    pub(crate) async fn forward(
+        &self,
+        stream: &str,
+        group: &str,
+        actions: &[String],
+        count: usize,
+    ) -> Result<(u64, u64, String), QueueError> {
+        let keys = &self.calls.keys;
+        let mut invocation = FORWARD.with_keys([keys.messages.as_str(), &keys.hash, stream]);
+        invocation
+            .arg(keys.units.name())
+            .arg(keys.announcement())
+            .arg(group)
+            .arg("bridge")
+            .arg(count.to_string());
+        for suffix in calls::suffixes(count) {
+            invocation.arg(suffix);
+        }
+        for action in actions {
+            invocation.arg(action.as_str());
+        }
+        let value = invocation.run(&self.calls.link).await?;
+        if let Some(failure) = Failure::of(&value) {
+            return Err(self.error(failure));
+        }
+        let mut items = reply::list(value).unwrap_or_default().into_iter();
+        match (items.next(), items.next(), items.next().and_then(reply::text)) {
+            (Some(read), Some(sent), Some(stopped)) => {
+                Ok((reply::count(&read).unwrap_or(0), reply::count(&sent).unwrap_or(0), stopped))
+            }
+            _ => Err(self.error(Failure::unexpected())),
         }
     }
 

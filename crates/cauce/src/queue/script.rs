@@ -21,4 +21,5 @@ scripts! {
     DELETE = "scripts/delete.lua";
     VISIBILITY = "scripts/visibility.lua";
     MOVE = "scripts/move.lua";
+    FORWARD = "scripts/forward.lua";
 }

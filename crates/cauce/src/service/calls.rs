@@ -36,6 +36,7 @@ pub(crate) async fn finish(
     let ended = match delivered.lane.ownership() {
         // Somebody else may run it when its stream is lost.
         Some(ownership) => tokio::select! {
+            biased;
             ended = ended => ended,
             () = ownership.cut_off(delivered.lease.epoch) => End::CutOff,
         },

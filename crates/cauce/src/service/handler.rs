@@ -15,6 +15,7 @@ use super::outcome::{HandlerError, IntoOutcome, Outcome};
 use crate::entry::Fields;
 use crate::event::{DecodeError, Event};
 use crate::middleware::Incoming;
+use crate::request::{Answer, Asked};
 use crate::trace::{self, TRACEPARENT};
 
 /// An async function that takes an event, and after it what it needs: [`State`](crate::State), [`Delivery`](crate::Delivery),
@@ -179,7 +180,24 @@ where
             fields: &delivered.fields,
         };
         let future = handler.call(A::take(event, &context));
-        Ok(around(delivered, names, Box::pin(async move { future.await.into_outcome() })))
+        Ok(around(delivered, names, answering(delivered, names, async move { future.await.into_answer() })))
+    })
+}
+
+/// The handler, and the reply to who asked, which is sent before anybody hears that the handler has ended.
+fn answering<F>(delivered: &Delivered, names: &Names, handler: F) -> HandlerFuture
+where
+    F: Future<Output = Result<Option<Answer>, HandlerError>> + Send + 'static,
+{
+    let Some(asked) = Asked::of(&delivered.fields) else {
+        return Box::pin(async move { handler.await.map(drop) });
+    };
+    let bus = names.bus.clone();
+    Box::pin(async move {
+        if let Some(answer) = handler.await? {
+            asked.answer(bus.link(), answer).await?;
+        }
+        Ok(())
     })
 }
 

@@ -336,9 +336,10 @@ async fn take_all(
     permit.send(Again::Open { lane: Arc::clone(lane), epoch, connection: connection.id });
     while ownership.is_taking() && core.reader_id() == connection.id {
         tokio::select! {
+            biased;
+            () = stopped(stop) => break,
             _ = readable.changed() => {}
             () = tokio::time::sleep(LOOK) => {}
-            () = stopped(stop) => break,
         }
     }
     Ok(())
@@ -366,8 +367,9 @@ async fn close(core: &Core, connection: &str, stop: &mut watch::Receiver<bool>) 
             }
         }
         tokio::select! {
-            () = backoff.wait() => {}
+            biased;
             () = stopped(stop) => return,
+            () = backoff.wait() => {}
         }
     }
 }
@@ -390,8 +392,9 @@ async fn give_up(core: Arc<Core>, lane: Arc<Lane>, mut stop: watch::Receiver<boo
             ownership.cut();
         }
         tokio::select! {
-            () = tokio::time::sleep(QUIET) => {}
+            biased;
             () = stopped(&mut stop) => return lane.index,
+            () = tokio::time::sleep(QUIET) => {}
         }
     }
     // The reader may have another connection by now; then something may still come by the one that the broker knows.

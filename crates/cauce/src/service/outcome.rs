@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::DecodeError;
+use crate::request::Answer;
 
 /// A handler's failure: tried again by the service's [`Retry`](crate::Retry), unless it says otherwise.
 ///
@@ -104,11 +105,12 @@ impl fmt::Debug for HandlerError {
     }
 }
 
-/// What a handler may return: nothing, or a `Result` whose error is a [`HandlerError`] or any error.
+/// What a handler may return: nothing, or a `Result` whose error is a [`HandlerError`] or any error; with a [`Reply`](crate::Reply) in place of nothing, the answer to
+/// a request.
 #[diagnostic::on_unimplemented(
     message = "a handler can't return `{Self}`",
     label = "not an outcome of a handler",
-    note = "return `Result<(), HandlerError>` (use `?` on any error inside), or nothing"
+    note = "return `Result<(), HandlerError>` (use `?` on any error inside), or nothing; to answer a request, `Result<Reply<T>, HandlerError>`"
 )]
 pub trait IntoOutcome {
     /// The outcome.
@@ -116,6 +118,18 @@ pub trait IntoOutcome {
     /// # Errors
     /// If the handler failed.
     fn into_outcome(self) -> Result<(), HandlerError>;
+
+    /// The outcome, and what it answers to who asked, if it does.
+    ///
+    /// # Errors
+    /// If the handler failed.
+    #[doc(hidden)]
+    fn into_answer(self) -> Result<Option<Answer>, HandlerError>
+    where
+        Self: Sized,
+    {
+        self.into_outcome().map(|()| None)
+    }
 }
 
 impl IntoOutcome for () {

@@ -176,8 +176,9 @@ pub(crate) async fn rouse(core: Arc<Core>, mut stop: watch::Receiver<bool>) {
     let mut readable = core.readable();
     loop {
         tokio::select! {
-            _ = readable.changed() => {}
+            biased;
             () = stopped(&mut stop) => return,
+            _ = readable.changed() => {}
         }
         // The read may just be on its way to the broker: then it is said again.
         while core.is_read_outdated() && !*stop.borrow() {

@@ -16,6 +16,7 @@ use crate::backend::backoff::Backoff;
 use crate::clock;
 use crate::entry::{EntryId, Fields};
 use crate::error::CommandError;
+use crate::request::Asked;
 
 /// Settlements that wait for the settler before the worker is held back.
 pub(crate) const QUEUE_LENGTH: usize = 1024;
@@ -224,7 +225,12 @@ async fn bury(core: Arc<Core>, letter: Box<DeadLetter>) {
         )
         .await
         {
-            Ok(true) => core.counters.dead.one(),
+            Ok(true) => {
+                core.counters.dead.one();
+                if let Some(asked) = Asked::of(&letter.delivered.fields) {
+                    asked.refuse(&core.link, letter.reason, shortened(&letter.error)).await;
+                }
+            }
             Ok(false) => core.counters.late.one(),
             Err(error) => {
                 tracing::warn!(%error, %id, key = %lane.dead, "the dead letter can't be written yet; the entry stays pending");

@@ -35,7 +35,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new(endpoint: Endpoint, stream: &str, after: EntryId) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, stream: &str, after: EntryId) -> Self {
         Self { endpoint, stream: stream.to_owned(), after, count: COUNT_FIRST, connection: None }
     }
 

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bridges;
 mod channels;
-#[cfg(feature = "testing")]
 mod chaos;
 mod choosing;
 mod dead_letters;
@@ -21,6 +21,7 @@ mod lifecycle;
 #[cfg(feature = "embedded")]
 mod matrix;
 mod members;
+mod metrics;
 mod middleware;
 mod misuse;
 mod order;
@@ -32,9 +33,11 @@ mod queue_cluster;
 mod queue_waits;
 mod queue_workers;
 mod queues;
+mod requests;
 mod retries;
 mod services;
 mod streams;
 mod support;
 mod targets;
+mod telemetry;
 mod traps;

@@ -14,23 +14,7 @@ local format = string.format
 local usual = format('%d', now + q[2] * (ARGV[1] == 'ms' and 1 or 1000))
 
 -- The ids share the microsecond, in base 36; the sorted rest keeps the order of the messages.
-local us = t[1] * 1000000 + t[2]
-local low = us % 60466176
-us = (us - low) / 60466176
-local function five(n)
-  local e = n % 36
-  n = (n - e) / 36
-  local d = n % 36
-  n = (n - d) / 36
-  local c = n % 36
-  n = (n - c) / 36
-  local b = n % 36
-  local a = (n - b) / 36
-  -- 48 is '0', 97 is 'a'.
-  return string.char(a + (a < 10 and 48 or 87), b + (b < 10 and 48 or 87), c + (c < 10 and 48 or 87),
-    d + (d < 10 and 48 or 87), e + (e < 10 and 48 or 87))
-end
-local prefix = five(us) .. five(low)
+local prefix = prefix(t)
 
 local maxsize = tonumber(q[3])
 if maxsize < 0 then maxsize = math.huge end
@@ -39,14 +23,7 @@ local count = (#ARGV - 5) / (2 + (given and 1 or 0) + (traced and 1 or 0))
 local reply, scores, fields, traces, sent = {prefix}, {}, {}, {}, 0
 for i = 1, count do
   local body = ARGV[5 + i]
-  local fits = #body <= maxsize
-  if not fits then
-    -- In UTF-16 units, as JavaScript counts: one per character, one more beyond the basic plane.
-    local _, characters = string.gsub(body, '[^\128-\191]', '')
-    local _, beyond = string.gsub(body, '[\240-\247]', '')
-    fits = characters + beyond <= maxsize
-  end
-  if fits then
+  if fits(body, maxsize) then
     local id, delay = prefix .. ARGV[5 + count + i], given and ARGV[5 + 2 * count + i] or ''
     scores[2 * sent + 1], scores[2 * sent + 2] = delay == '' and usual or format('%d', now + delay), id
     fields[2 * sent + 1], fields[2 * sent + 2] = id, body
