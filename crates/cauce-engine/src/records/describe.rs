@@ -1,6 +1,6 @@
 //! Records in words, for those who look into a log.
 
-use super::{CollectionEffect, Effect, ReplayError, StreamEffect, StreamPart};
+use super::{Claim, CollectionEffect, Effect, ReplayError, StreamEffect, StreamPart};
 use crate::stream::StreamId;
 use crate::time::Timestamp;
 
@@ -52,6 +52,9 @@ pub fn describe(record: &[u8]) -> Result<Description<'_>, ReplayError> {
         Effect::Stream(effect) => of_stream(effect),
         Effect::Collection(effect) => of_collection(effect),
         Effect::StreamPart(part) => of_part(&part),
+        Effect::AbsentElements { names } => {
+            ("absent-elements", vec![("names", Detail::Texts(names.into_owned()))])
+        }
         other => of_key(&other),
     };
     Ok(Description { effect, database, key, details })
@@ -79,7 +82,8 @@ fn of_key<'a>(effect: &Effect<'a>) -> (&'static str, Details<'a>) {
         }
         Effect::Swap { with } => ("swap", vec![("with", Detail::Number(with as u64))]),
         Effect::Flush => ("flush", Vec::new()),
-        Effect::Stream(_) | Effect::StreamPart(_) | Effect::Collection(_) => {
+        Effect::Absent => ("absent", Vec::new()),
+        Effect::Stream(_) | Effect::StreamPart(_) | Effect::Collection(_) | Effect::AbsentElements { .. } => {
             unreachable!("described elsewhere")
         }
     }
@@ -123,6 +127,10 @@ fn of_part<'a>(part: &StreamPart<'a>) -> (&'static str, Details<'a>) {
             let seen = ("seen-at-ms", Detail::Number(*seen_at));
             let names = [("group", Detail::Text(group)), ("consumer", Detail::Text(consumer)), seen];
             ("consumer-times", names.into_iter().chain(active).collect())
+        }
+        StreamPart::Pending { group, consumer, claims } => {
+            let names = vec![("group", Detail::Text(group)), ("consumer", Detail::Text(consumer))];
+            ("pending-entries", names.into_iter().chain([deliveries(claims)]).collect())
         }
         StreamPart::MarksAdded { added } => ("marks-added", vec![("added", Detail::Number(*added))]),
         // Their entries are packed: what is in them, the stream's commands show.
@@ -204,10 +212,8 @@ fn of_a_group(effect: StreamEffect<'_>) -> (&'static str, Details<'_>) {
         }
         StreamEffect::Ack { ids, .. } => ("ack", vec![("ids", Detail::Ids(ids.into_owned()))]),
         StreamEffect::Claim { consumer, at_ms, claims, .. } => {
-            let claims =
-                claims.iter().map(|claim| (claim.id, Some(claim.delivered_at), claim.delivery_count));
-            let claims = ("entries", Detail::Deliveries(claims.collect()));
-            ("claim", vec![("consumer", Detail::Text(consumer)), ("at-ms", Detail::Number(at_ms)), claims])
+            let (consumer, at) = (("consumer", Detail::Text(consumer)), ("at-ms", Detail::Number(at_ms)));
+            ("claim", vec![consumer, at, deliveries(&claims)])
         }
         StreamEffect::SkipTo { id, .. } => ("skip-to", vec![("id", Detail::Id(id))]),
         StreamEffect::Release { releases, .. } => {
@@ -216,6 +222,11 @@ fn of_a_group(effect: StreamEffect<'_>) -> (&'static str, Details<'_>) {
         }
         other => unreachable!("{other:?} is no effect on a group"),
     }
+}
+
+fn deliveries(claims: &[Claim]) -> (&'static str, Detail<'static>) {
+    let claims = claims.iter().map(|claim| (claim.id, Some(claim.delivered_at), claim.delivery_count));
+    ("entries", Detail::Deliveries(claims.collect()))
 }
 
 #[cfg(test)]
@@ -242,6 +253,11 @@ mod tests {
         check(Effect::Stream(create), "create-group", "group last-delivered-id entries-read");
         let put = CollectionEffect::SortedSetPut { scored: vec![(0.5, &b"m"[..])].into() };
         check(Effect::Collection(put), "sorted-set-put", "members");
+        check(Effect::Absent, "absent", "");
+        check(Effect::AbsentElements { names: vec![&b"n"[..]].into() }, "absent-elements", "names");
+        let claims = vec![Claim { id, delivered_at: 1, delivery_count: 2 }];
+        let pending = StreamPart::Pending { group, consumer, claims };
+        check(Effect::StreamPart(pending), "pending-entries", "group consumer entries");
         assert!(describe(&[]).is_err());
         assert!(describe(&[255, 0, 0]).is_err());
     }
