@@ -103,7 +103,7 @@ pub use schedule::{Cron, CronError, RunningCron, Scheduled};
 pub use service::{
     Arguments, Batch, BatchArguments, Context, Delivery, Extract, FromRef, Handler, HandlerError, Handling,
     Headers, IntoOutcome, IntoOutcomes, PastAttempt, Report, Retry, Running, Service, ServiceError, Start,
-    State, Verdict,
+    State, Transaction, TransactionError, Verdict,
 };
 pub use stream::{Follower, Stream};
 pub use trace::{ParseTraceContextError, TraceContext};

@@ -42,6 +42,18 @@ pub(crate) fn tag(key: &str) -> Option<&str> {
     (!tag.is_empty()).then_some(tag)
 }
 
+/// The cluster slot of a key: CRC16 (XMODEM) of its hash tag, or of the whole key if it has none, modulo 16,384.
+pub(crate) fn slot(key: &str) -> u16 {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    let hashed = tag.filter(|tag| !tag.is_empty()).unwrap_or(key);
+    let step = |crc: u16, byte: u8| {
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
+    };
+    hashed.bytes().fold(0, step) % 16_384
+}
+
 /// Where the dead letters of a stream go.
 pub(crate) fn dead_stream(stream: &str) -> String {
     companion(stream, "dead")
@@ -63,6 +75,15 @@ mod tests {
         assert_eq!(companion("flights", "dead"), "{flights}:dead");
         assert_eq!(companion("{eu}:flights", "dead"), "{eu}:flights:dead");
         assert_eq!(companion("a{}b", "dead"), "{a{}b}:dead");
+    }
+
+    #[test]
+    fn slots_are_those_of_a_cluster() {
+        // As CLUSTER KEYSLOT of a redis-server says.
+        assert_eq!((slot("123456789"), slot("foo"), slot("{foo}:x")), (12_739, 12_182, 12_182));
+        assert_eq!(slot(&companion("flights", "dead")), slot("flights"));
+        assert_eq!(slot(&companion("{eu}:flights", "dead")), slot("{eu}:flights"));
+        assert_ne!(slot("a{}b"), slot(""));
     }
 
     #[test]

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::agenda::Key;
-use super::handler::{BatchFuture, HandlerFuture, Route};
+use super::handler::{BatchFuture, CallFuture, Route};
 use super::lane::Delivered;
-use super::outcome::{HandlerError, Outcome};
+use super::outcome::{Completion, HandlerError, Outcome};
 use super::reader::stopped;
 
 /// A call that ended.
@@ -25,7 +25,7 @@ pub(crate) struct Ended {
 
 /// Lets a handler that waits run to its end.
 pub(crate) async fn finish(
-    future: HandlerFuture,
+    future: CallFuture,
     cut: watch::Receiver<bool>,
     route: Arc<Route>,
     delivered: Delivered,
@@ -60,7 +60,9 @@ pub(crate) async fn finish_batch(
     started: Instant,
 ) -> Ended {
     let outcomes: Vec<Outcome> = match end(future, cut, route.handling.timeout).await {
-        End::With(results) => results.into_iter().map(outcome).collect(),
+        End::With(results) => {
+            results.into_iter().map(|result| outcome(result.map(|()| Completion::Handled))).collect()
+        }
         End::Panicked(message) => called.iter().map(|_| Outcome::Panicked(message.clone())).collect(),
         End::TimedOut(after) => called.iter().map(|_| Outcome::TimedOut(after)).collect(),
         End::CutOff => called.iter().map(|_| Outcome::CutOff).collect(),
@@ -98,8 +100,8 @@ async fn end<T>(
     }
 }
 
-pub(crate) fn outcome(result: Result<(), HandlerError>) -> Outcome {
-    result.map_or_else(Outcome::Failed, |()| Outcome::Handled)
+pub(crate) fn outcome(result: Result<Completion, HandlerError>) -> Outcome {
+    result.map_or_else(Outcome::Failed, Outcome::Ended)
 }
 
 pub(crate) fn message(panic: &(dyn Any + Send)) -> String {

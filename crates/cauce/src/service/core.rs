@@ -16,9 +16,11 @@ use super::ownership::Ownership;
 use super::report::Counters;
 use super::scripts::{Owner, PARKED};
 use crate::backend::link::Link;
+use crate::bus::Bus;
 use crate::entry::EntryId;
 use crate::error::CommandError;
 use crate::inspect::Retention;
+use crate::schedule::Movers;
 use crate::simulated;
 
 /// Where a group begins that does not exist yet.
@@ -44,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) ordered: bool,
     pub(crate) retention: Option<Retention>,
     pub(crate) behind_max: usize,
+    /// How long the inbox keeps its marks, if there is one.
+    pub(crate) inbox: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -58,6 +62,7 @@ impl Default for Settings {
             ordered: false,
             retention: None,
             behind_max: 1_000,
+            inbox: None,
         }
     }
 }
@@ -86,6 +91,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 /// What the tasks of one running service share.
 pub(crate) struct Core {
     pub(crate) link: Link,
+    pub(crate) movers: Arc<Movers>,
     pub(crate) names: Names,
     pub(crate) settings: Settings,
     pub(crate) counters: Arc<Counters>,
@@ -113,10 +119,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(link: Link, names: Names, settings: Settings, lanes: Lanes) -> Self {
+    pub(crate) fn new(bus: &Bus, names: Names, settings: Settings, lanes: Lanes) -> Self {
         let Lanes { topics, lanes } = lanes;
         Self {
-            link,
+            link: bus.link().clone(),
+            movers: Arc::clone(bus.movers()),
             names,
             settings,
             counters: Arc::default(),

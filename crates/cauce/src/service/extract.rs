@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::lane::Delivered;
+use super::transaction::{Place, Transaction};
 use crate::bus::Bus;
 use crate::codec::json;
 use crate::entry::{EntryId, Fields};
@@ -17,6 +18,8 @@ pub struct Context<'a, S> {
     pub(crate) id: EntryId,
     pub(crate) attempt: u32,
     pub(crate) fields: &'a Fields,
+    /// Where the handler's transaction is put, if it takes one.
+    pub(crate) transaction: &'a Place,
 }
 
 /// Who reads.
@@ -29,7 +32,7 @@ pub(crate) struct Names {
     pub(crate) bus: Bus,
 }
 
-/// An argument of a handler after the event: [`State`], [`Delivery`], [`Headers`], [`Bus`].
+/// An argument of a handler after the event: [`State`], [`Delivery`], [`Headers`], [`Bus`], [`Transaction`](crate::Transaction).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be an argument of a handler",
     label = "after the event, a handler takes `State<T>`, `Delivery`, `Headers` or `Bus`",
@@ -157,5 +160,11 @@ impl<S> Extract<S> for Headers {
             headers.push(name, value);
         }
         Self(headers)
+    }
+}
+
+impl<S> Extract<S> for Transaction {
+    fn extract(context: &Context<'_, S>) -> Self {
+        Self::of(context)
     }
 }

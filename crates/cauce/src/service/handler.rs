@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use super::batch::{Batch, IntoOutcomes};
 use super::calls::message;
+use super::core::Core;
 use super::extract::{Context, Delivery, Extract, FromRef, Names, State};
 use super::handling::Handling;
+use super::inbox::Once;
 use super::lane::Delivered;
-use super::outcome::{HandlerError, IntoOutcome, Outcome};
+use super::outcome::{Completion, HandlerError, IntoOutcome, Outcome};
+use super::transaction::Place;
 use crate::entry::Fields;
 use crate::event::{DecodeError, Event};
 use crate::middleware::Incoming;
@@ -19,7 +22,7 @@ use crate::request::{Answer, Asked};
 use crate::trace::{self, TRACEPARENT};
 
 /// An async function that takes an event, and after it what it needs: [`State`](crate::State), [`Delivery`](crate::Delivery),
-/// [`Headers`](crate::Headers), in any order, up to five.
+/// [`Headers`](crate::Headers), [`Transaction`](crate::Transaction), in any order, up to five.
 ///
 /// It is implemented for functions and closures; nobody else implements it. What the arguments may be is the business of
 /// [`Arguments`], and what is returned that of [`IntoOutcome`], so that the compiler's message points at the part that is wrong.
@@ -125,10 +128,12 @@ impl<S, E: Event, T: FromRef<S> + Send + 'static, U: FromRef<S> + Send + 'static
 }
 
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
+/// A handler with what belongs to it.
+pub(crate) type CallFuture = Pin<Box<dyn Future<Output = Result<Completion, HandlerError>> + Send>>;
 pub(crate) type BatchFuture = Pin<Box<dyn Future<Output = Vec<Result<(), HandlerError>>> + Send>>;
 
 /// A handler of events with its state, its types forgotten.
-pub(crate) type Call = Box<dyn Fn(&Delivered, &Names) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
+pub(crate) type Call = Box<dyn Fn(&Delivered, &Arc<Core>) -> Result<CallFuture, DecodeError> + Send + Sync>;
 /// A handler of batches with its state, its types forgotten.
 pub(crate) type BatchCall = Box<dyn Fn(Vec<Delivered>, &Names) -> Begun + Send + Sync>;
 /// What an entry is about.
@@ -169,18 +174,26 @@ where
     A: Arguments<S>,
     S: Send + Sync + 'static,
 {
-    Box::new(move |delivered, names| {
+    Box::new(move |delivered, core| {
         let event = A::Event::decode(&delivered.fields)?;
+        let transaction = Place::new();
         let context = Context {
             state: &state,
-            names,
+            names: &core.names,
             stream: &delivered.lane.origin,
             id: delivered.id,
             attempt: delivered.attempt,
             fields: &delivered.fields,
+            transaction: &transaction,
         };
         let future = handler.call(A::take(event, &context));
-        Ok(around(delivered, names, answering(delivered, names, async move { future.await.into_answer() })))
+        let answer = answering(delivered, &core.names, async move { future.await.into_answer() });
+        let future = around(delivered, &core.names, answer);
+        let transaction = transaction.into_inner();
+        Ok(match Once::of(core, delivered, transaction.is_some()) {
+            Some(once) => Box::pin(once.run(future, transaction)),
+            None => Box::pin(async move { future.await.map(|()| Completion::Handled) }),
+        })
     })
 }
 

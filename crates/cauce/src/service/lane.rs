@@ -82,6 +82,8 @@ pub(crate) struct Lane {
     pub(crate) cursor_key: String,
     /// A hash: who is or was a member, by consumer.
     pub(crate) members: String,
+    /// A sorted set: the events that the group has handled, if it has an inbox, and when. One for the stream and its side streams.
+    pub(crate) inbox: String,
     group: Arc<str>,
     /// The handlers by action.
     pub(crate) routes: Arc<Routes>,
@@ -128,6 +130,7 @@ impl Lane {
             topic: stream.into(),
             stream: stream.into(),
             dead: dead_stream(&origin).into(),
+            inbox: companion(&origin, &format!("inbox:{group}")),
             origin,
             due: due_key(stream, group),
             attempts: attempts_key(stream, group),

@@ -13,6 +13,7 @@ mod group;
 mod handler;
 mod handling;
 mod held;
+mod inbox;
 mod keeper;
 mod lane;
 mod ordered;
@@ -25,6 +26,7 @@ mod retry;
 mod running;
 mod scripts;
 mod settle;
+mod transaction;
 mod worker;
 
 pub(crate) use self::core::Core;
@@ -44,6 +46,7 @@ pub use retry::Retry;
 pub use running::Running;
 pub(crate) use scripts::{Policy, Redrive, edit, redrive, retain};
 pub(crate) use settle::{LETTER_FIELDS, PACKED};
+pub use transaction::{Transaction, TransactionError};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -260,6 +263,18 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
+    /// Remembers the ids of the events that were handled, for this long and the last 1,000 at least, the last 100,000 at most: an event that comes again as
+    /// another entry, or after the group was lost, is acknowledged and counted ([`Report::skipped`]), not handled. While an entry of an event is
+    /// pending, others of it are taken for repetitions too.
+    ///
+    /// The mark is written with the acknowledgement. A handler whose instance dies between its effect and that is called again, unless it writes through
+    /// a [`Transaction`]. The event's id is the entry's field `id`; entries without one are always handled.
+    /// It costs a round trip before each handler.
+    pub fn inbox(mut self, window: Duration) -> Self {
+        self.settings.inbox = Some(window);
+        self
+    }
+
     /// What the consumer's name begins with; host, process id and a random number follow. The default is the group's name.
     pub fn consumer_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.consumer_prefix = Some(prefix.into());
@@ -292,9 +307,18 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     pub async fn start(self, bus: &Bus) -> Result<Running, ServiceError> {
         let group: Arc<str> = self.name.as_str().into();
         let consumer = consumer_name(self.settings.consumer_prefix.as_deref().unwrap_or(&self.name));
+        if self.settings.inbox.is_some() {
+            let batches = |route: &&Registered| matches!(route.route.work, Work::Many { .. });
+            if let Some(Registered { action, .. }) = self.routes.iter().find(batches) {
+                return Err(ServiceError::InboxBatch { action });
+            }
+            if !self.settings.acknowledge {
+                return Err(ServiceError::InboxWithoutAck);
+            }
+        }
         let lanes = lanes(&group, self.routes, &self.handling, &self.settings)?;
         let names = Names { group, consumer: consumer.into(), around: self.around, bus: bus.clone() };
-        let core = Core::new(bus.link().clone(), names, self.settings, lanes);
+        let core = Core::new(bus, names, self.settings, lanes);
         let joined = async {
             core.saw_broker_ms(bus.inspect().time_ms().await?);
             if let Err(mismatch) = group::agree_all(&core).await? {
@@ -351,6 +375,17 @@ pub enum ServiceError {
     /// Two events of one stream, or the program and the broker, say different numbers of partitions.
     #[error(transparent)]
     Partitions(#[from] PartitionsError),
+    /// A batch is handled as a whole.
+    #[error(
+        "the handler of `{action}` takes batches, and the service has an inbox: take single events, or leave the inbox out"
+    )]
+    InboxBatch {
+        /// The action.
+        action: &'static str,
+    },
+    /// An inbox marks what is acknowledged.
+    #[error("the service has an inbox and acknowledges nothing: leave .no_ack() or .inbox() out")]
+    InboxWithoutAck,
     /// Its consumer group can't be made.
     #[error("the consumer group `{group}` can't be made: {source}")]
     Group {

@@ -144,10 +144,25 @@ impl<E: Into<HandlerError>> IntoOutcome for Result<(), E> {
     }
 }
 
+/// How a call ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completion {
+    /// To be acknowledged.
+    Handled,
+    /// Acknowledged with its transaction.
+    Settled,
+    /// Not run, because its event was handled or is about to be; to be acknowledged.
+    Duplicate,
+    /// The same, found with its transaction and acknowledged.
+    SettledDuplicate,
+    /// Somebody else owns the entry by now: nothing was applied.
+    Fenced,
+}
+
 /// What became of one delivery.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Handled,
+    Ended(Completion),
     Failed(HandlerError),
     Panicked(String),
     TimedOut(Duration),

@@ -69,6 +69,8 @@ counters! {
     unhandled,
     /// Entries that came again while they were still held here; not run twice.
     duplicates,
+    /// Entries whose event the inbox had seen; acknowledged without being handled again.
+    skipped,
     /// Acknowledgements that came too late: somebody else had settled the entry, or the broker had lost it.
     late,
     /// Entries that were deleted from the stream while they were pending.

@@ -17,7 +17,6 @@ use super::settle::{BACK_LENGTH, Returned};
 use super::worker::{Inbox, Leftover, Worker};
 use super::{due, keeper, ordered, scripts, settle};
 use crate::bus::Bus;
-use crate::schedule::Movers;
 
 /// How long the last words to the broker may take when a service stops.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -34,15 +33,13 @@ pub struct Running {
     /// What brings entries in besides the reader.
     takers: Vec<JoinHandle<()>>,
     renewals: Vec<AbortHandle>,
-    /// They append what waits for its time on the streams of the service, as long as somebody holds them.
-    _movers: Arc<Movers>,
 }
 
 impl Running {
     pub(crate) fn start(core: Core, bus: Bus) -> Self {
         let core = Arc::new(core);
-        let movers = Arc::clone(bus.movers());
-        core.lanes().iter().filter(|lane| !lane.is_side()).for_each(|lane| movers.sooner(&lane.stream));
+        // They append what waits for its time on the streams of the service, as long as somebody holds them.
+        core.lanes().iter().filter(|lane| !lane.is_side()).for_each(|lane| core.movers.sooner(&lane.stream));
         let first_count = core.settings.concurrency.clamp(16, COUNT_MAX);
         let pace = Arc::new(Pace(AtomicUsize::new(first_count)));
         let stop = watch::Sender::new(false);
@@ -75,7 +72,7 @@ impl Running {
         tasks.extend(renewals.iter().cloned());
         tasks.extend(takers.iter().map(JoinHandle::abort_handle));
         core.names.bus.registry().service(&core, tasks);
-        Self { core, stop, reader, worker, settler, takers, renewals, _movers: movers }
+        Self { core, stop, reader, worker, settler, takers, renewals }
     }
 
     /// What it has done so far.

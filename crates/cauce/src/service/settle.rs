@@ -132,7 +132,7 @@ async fn acknowledge(core: &Core, lane: &Lane, runs: Runs) {
     lane.touch();
     for batch in runs.batches(BATCH_LENGTH_MAX) {
         // What was acknowledged by a command whose reply was lost counts as late: rather too many than too few.
-        let tell = || scripts::settle(&core.link, lane, core.owner(), &batch);
+        let tell = || scripts::settle(&core.link, lane, core.owner(), core.settings.inbox, &batch);
         let settled = persist("acknowledgements", tell).await;
         let length: usize = batch.iter().map(|run| run.ids.len()).sum();
         match settled {

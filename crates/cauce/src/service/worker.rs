@@ -20,7 +20,7 @@ use super::core::Core;
 use super::done::Done;
 use super::handler::{Begun, Call, Route, Work};
 use super::lane::{Delivered, Lane, Routed};
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Completion, Outcome, Verdict};
 use super::reader::{Again, Batch, COUNT_MAX, Pace, stopped};
 use super::settle::{DeadLetter, Retrying, Settlement};
 
@@ -259,7 +259,7 @@ impl Worker {
     async fn call(&mut self, call: &Call, route: &Arc<Route>, delivered: Delivered, key: Option<Key>) {
         let started = Instant::now();
         let called = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            let mut future = call(&delivered, &self.core.names)?;
+            let mut future = call(&delivered, &self.core)?;
             let first = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             Ok((future, first))
         }));
@@ -336,10 +336,9 @@ impl Worker {
         let counters = &self.core.counters;
         counters.took.observe(started.elapsed());
         let (reason, error, chain, verdict) = match outcome {
-            Outcome::Handled => {
-                counters.handled.one();
+            Outcome::Ended(completion) => {
                 self.free(&delivered, key.as_ref());
-                return self.acknowledge(delivered);
+                return self.completed(delivered, completion);
             }
             Outcome::Undecodable(problem) => {
                 self.free(&delivered, key.as_ref());
@@ -403,6 +402,24 @@ impl Worker {
                 stream = %lane.stream, behind,
                 "too many entries wait behind others of their keys: nothing more of the stream is read until there are fewer"
             );
+        }
+    }
+
+    fn completed(&mut self, delivered: Delivered, completion: Completion) {
+        let counters = &self.core.counters;
+        let (counter, settled) = match completion {
+            Completion::Handled => (&counters.handled, false),
+            Completion::Duplicate => (&counters.skipped, false),
+            Completion::Settled => (&counters.handled, true),
+            Completion::SettledDuplicate => (&counters.skipped, true),
+            Completion::Fenced => (&counters.late, true),
+        };
+        counter.one();
+        if settled {
+            delivered.lane.touch();
+            self.core.held.release(delivered.lane.index, [delivered.id]);
+        } else {
+            self.acknowledge(delivered);
         }
     }
 

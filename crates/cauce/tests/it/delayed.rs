@@ -254,3 +254,42 @@ async fn paused_time_runs_through_delays_and_schedules() {
     assert!(begun.elapsed() >= Duration::from_secs(3 * 3_600), "{:?}", begun.elapsed());
     assert_eq!(appended(&bus, "ticks").await.len(), 3);
 }
+
+/// Ten thousand wait, and everybody restarts: what is due comes once. How late it comes is said, not asserted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_ten_thousand_waiting_and_everybody_restarted_each_comes_once() {
+    for kind in KINDS {
+        let target = Target::start(kind);
+        let mut due = BTreeMap::new();
+        {
+            let bus = connect(&target.url()).await;
+            let far = SystemTime::now() + Duration::from_secs(86_400);
+            let waiting = (0..10_000).map(|number| {
+                let bus = bus.clone();
+                tokio::spawn(async move { bus.publish_at(&Cancelled::numbered(number), far).await.map(drop) })
+            });
+            for scheduled in waiting.collect::<Vec<_>>() {
+                scheduled.await.unwrap().unwrap();
+            }
+            let running = Service::new("desk").on(async |_: Cancelled| {}).start(&bus).await.unwrap();
+            let begin = SystemTime::now() + Duration::from_millis(1_500);
+            for number in 0..300 {
+                let time = begin + Duration::from_millis(5 * u64::from(number));
+                let scheduled = bus.publish_at(&Cancelled::numbered(number), time).await.unwrap();
+                due.insert(scheduled.id, ms(scheduled.due));
+            }
+            drop(running);
+        }
+        let bus = connect(&target.url()).await;
+        let running = Service::new("desk").on(async |_: Cancelled| {}).start(&bus).await.unwrap();
+        until_async("all have come", async || appended(&bus, "flights").await.len() >= 300).await;
+        let came = appended(&bus, "flights").await;
+        let mut late: Vec<u64> = came.iter().map(|(id, at)| at - due[id]).collect();
+        late.sort_unstable();
+        println!("{kind:?}: late by {} ms at the median, {} ms at p99", late[150], late[297]);
+        assert_eq!(came.len(), 300, "{kind:?}");
+        assert_eq!(came.into_iter().collect::<BTreeMap<_, _>>().len(), 300, "{kind:?}");
+        assert_eq!(bus.scheduled("flights", 20_000).await.unwrap().len(), 10_000);
+        running.stop().await;
+    }
+}

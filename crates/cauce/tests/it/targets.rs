@@ -7,7 +7,7 @@ use cauce_broker::{Broker, ClockSource, Config, Listener};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::support::{Server, free_port};
+use crate::server::{Server, cli, free_port};
 
 /// Which broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +48,11 @@ impl Target {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port())
+    }
+
+    /// What any client says to it, by redis-cli.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        cli(self.port(), arguments)
     }
 
     /// In the middle of everything; what was confirmed stays on disk.

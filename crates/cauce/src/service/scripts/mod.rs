@@ -117,7 +117,7 @@ pub(crate) struct Run {
     pub(crate) ids: Vec<EntryId>,
 }
 
-/// Acknowledges what is still this consumer's; says how many that were.
+/// Acknowledges what is still this consumer's, and marks it in the inbox if there is one; says how many that were.
 ///
 /// # Errors
 /// If the broker can't be reached or refuses.
@@ -125,13 +125,15 @@ pub(crate) async fn settle(
     link: &Link,
     lane: &Lane,
     owner: Owner<'_>,
+    inbox: Option<Duration>,
     runs: &[Run],
 ) -> Result<usize, CommandError> {
-    let mut call = Call::new(&SETTLE, &[&lane.stream, &lane.attempts, &lane.reader])
+    let mut call = Call::new(&SETTLE, &[&lane.stream, &lane.attempts, &lane.reader, &lane.inbox])
         .arg(owner.group)
         .arg(owner.consumer)
         .arg(u8::from(lane.is_side()))
         .arg(u8::from(lane.is_ordered()))
+        .arg(inbox.map(|kept| millis(kept).to_string()).unwrap_or_default())
         .arg(runs.len());
     for run in runs {
         call = call.arg(run.deadline).arg(run.attempt).arg(u8::from(run.noted)).arg(run.ids.len());

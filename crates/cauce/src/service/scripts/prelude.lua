@@ -24,7 +24,21 @@ end
 
 -- Forgets what is known of an entry's attempts.
 local function forget(attempts, id)
-  redis.call('HDEL', attempts, id, 'alone:' .. id)
+  local event = redis.call('HGET', attempts, 'event:' .. id)
+  redis.call('HDEL', attempts, id, 'alone:' .. id, 'event:' .. id, 'begun:' .. (event or ''))
+end
+
+-- Notes in an inbox that an event was handled. Marks are kept for a time, the last 1,000 whatever their age, and 100,000 at most: for each that comes
+-- up to two old ones go.
+local function seen(inbox, event, time, kept)
+  redis.call('ZADD', inbox, time, event)
+  local count, old = redis.call('ZCARD', inbox), {}
+  if count > 100000 then
+    old = redis.call('ZRANGE', inbox, 0, 1)
+  elseif count > 1000 then
+    old = redis.call('ZRANGEBYSCORE', inbox, '-inf', time - kept, 'LIMIT', 0, 2)
+  end
+  if old[1] then redis.call('ZREM', inbox, unpack(old)) end
 end
 
 -- Completes a record, JSON that is open at its end, with the times of the attempt.
