@@ -23,7 +23,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`OpenError`]
-    pub fn read(directory: &Path, config: Config) -> Result<Self, OpenError> {
+    pub fn read(directory: &Path, config: &Config) -> Result<Self, OpenError> {
         let storage = ReadOnlyStorage::open(directory)
             .map_err(|source| DirectoryError::Refused { directory: directory.to_owned(), source })?;
         let state = while_unchanged(&storage, || load(directory, config.settings.clone()));

@@ -161,13 +161,13 @@ impl Bus {
         let stream = replies.stream(self.link()).await;
         let id = simulated::event_id();
         let mut fields = Fields::with_capacity(3);
-        fields.push_text(REPLY_TO, stream.to_owned());
+        fields.push_text(REPLY_TO, stream);
         fields.push_text(CORRELATION, id.clone());
         fields.push_text(REPLY_WITHIN, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).to_string());
         let (metadata, to) = (Metadata::new(), self.stream_of(event).await?);
         let event = to_fields(event, &metadata, self.source()).map_err(PublishError::from)?;
         // What the event itself calls so comes second, and is not looked at.
-        fields.append(event);
+        fields.append(&event);
         let waiting = replies.wait_for(id);
         self.append_around(to, fields, &metadata).await?;
         // The sender is dropped only with this bus.

@@ -13,7 +13,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use cauce_log::{
-    LogEnd, OpenError, ReadOnlyStorage, checkpoint_position, inspect, look_at_checkpoint, while_unchanged,
+    LogEnd, OpenError, ReadOnlyStorage, checkpoint_files, checkpoint_position, inspect, look_at_checkpoint,
+    while_unchanged,
 };
 use sha2::{Digest, Sha256};
 

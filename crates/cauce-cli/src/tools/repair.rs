@@ -47,7 +47,7 @@ impl RepairArgs {
         if problems.is_empty() {
             // Whole; but is it also sense?
             drop(storage);
-            Broker::read(&self.dir, Config::default())
+            Broker::read(&self.dir, &Config::default())
                 .context("all checksums are right, and still this is no state; restore it from a backup")?;
             println!("{}: nothing is damaged; records up to {}", self.dir.display(), findings.last());
             return Ok(ExitCode::SUCCESS);

@@ -121,7 +121,7 @@ fn the_reader_finds_the_records_of_a_checkpoint_too() {
 
 fn read_by_script(arguments: &[&OsStr]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/log_reader.py");
-    let output = Command::new("python3").arg(script).args(arguments).output().unwrap();
+    let output = Command::new("python3").arg(script).args(arguments).output().expect("python3 runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("it prints text")
 }

@@ -13,7 +13,7 @@ fn look(storage: &FaultyStorage) -> (Inspection, Vec<(u64, u64)>) {
         places.push((placed.number, placed.offset));
         Ok::<(), Infallible>(())
     });
-    (inspection.unwrap(), places)
+    (inspection.expect("the log can be read"), places)
 }
 
 /// Several segments, the first of which holds records 1 to 20 and more.

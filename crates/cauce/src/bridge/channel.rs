@@ -117,7 +117,7 @@ impl FromChannel {
             let mut payload = Fields::with_capacity(1);
             payload.push(json::DATA.as_bytes(), body);
             let source = format!("channel:{}", self.channel);
-            let fields = envelope(self.action.clone().into(), payload, &Metadata::new(), &source);
+            let fields = envelope(&self.action, &payload, &Metadata::new(), &source);
             let mut backoff = Backoff::new();
             loop {
                 match append(bus, state, &self.stream, me, number, &fields).await {
@@ -125,7 +125,7 @@ impl FromChannel {
                     Ok(_) => break Shared::add(&shared.carried, 1),
                     // It may have been appended: its number tells.
                     Err(error) => {
-                        tracing::debug!(%error, bridge = self.name, "a message waits for the broker")
+                        tracing::debug!(%error, bridge = self.name, "a message waits for the broker");
                     }
                 }
                 backoff.wait().await;

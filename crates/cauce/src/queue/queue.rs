@@ -317,17 +317,16 @@ impl Queue {
         for action in actions {
             invocation.arg(action.as_str());
         }
-        let value = invocation.run(&self.calls.link).await?;
-        if let Some(failure) = Failure::of(&value) {
+        let mut replies = invocation.call(&self.calls.link).await?;
+        if let Some(failure) = Failure::of(&replies) {
             return Err(self.error(failure));
         }
-        let mut items = reply::list(value).unwrap_or_default().into_iter();
-        match (items.next(), items.next(), items.next().and_then(reply::text)) {
-            (Some(read), Some(sent), Some(stopped)) => {
-                Ok((reply::count(&read).unwrap_or(0), reply::count(&sent).unwrap_or(0), stopped))
-            }
-            _ => Err(self.error(Failure::unexpected())),
-        }
+        let mut answer = || {
+            replies.list()?;
+            let (read, sent) = (replies.count()?, replies.count()?);
+            Some((read, sent, String::from_utf8_lossy(replies.text()?).into_owned()))
+        };
+        answer().ok_or_else(|| self.error(Failure::unexpected()))
     }
 
     async fn take(&self, count: usize, take: Take) -> Result<Received, QueueError> {

@@ -213,7 +213,7 @@ async fn charge(
     transaction: Transaction,
     State(slow): State<bool>,
 ) -> Result<(), HandlerError> {
-    if slow && event.number % 20 == 0 {
+    if slow && event.number.is_multiple_of(20) {
         tokio::time::sleep(LEASE * 2).await;
     }
     transaction.incr_by(transaction.key("count"), 1)?;
@@ -306,7 +306,7 @@ async fn cron(scene: &mut Scene) {
     }
     let direct = scene.direct().await;
     let so_far = numbers(&direct, Charge::STREAM).await.len();
-    until_async("it goes on", async || numbers(&direct, Charge::STREAM).await.len() >= so_far + 1).await;
+    until_async("it goes on", async || numbers(&direct, Charge::STREAM).await.len() > so_far).await;
     let mut times = BTreeMap::new();
     for entry in direct.stream(Charge::STREAM).range(.., 1_000).await.unwrap() {
         let id = entry.fields.text("id").unwrap().to_owned();

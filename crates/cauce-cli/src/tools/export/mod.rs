@@ -220,7 +220,7 @@ impl Held {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let place = tempfile::tempdir().context("no place for a socket")?;
         let path = place.path().join("s");
-        let broker = Broker::read(directory, config)?;
+        let broker = Broker::read(directory, &config)?;
         let listener = runtime.block_on(async { Listener::unix(&path) })?;
         runtime.spawn(async move { broker.serve(listener).await });
         let server = Server::from_url(&format!("unix:{}", path.display()))?;
