@@ -25,7 +25,9 @@ fn check(page: &str, names: &[&str]) {
         // A function, or a cell of one of the fault matrices.
         let exists = sources.contains(&format!("fn {test}(")) || sources.contains(&format!(" as {test},"));
         assert!(
-            exists || sources.contains(&format!(" as {test};")) || sources.contains(&format!("\n    {test}: ")),
+            exists
+                || sources.contains(&format!(" as {test};"))
+                || sources.contains(&format!("\n    {test}: ")),
             "{page} names `{test}`, which is no test"
         );
     }
