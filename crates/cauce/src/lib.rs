@@ -46,7 +46,7 @@
 //!
 //! # Features
 //! - `embedded` (default): the broker inside this process, for `memory:` URLs.
-//! - `testing`: [`testing`], for tests of your own services.
+//! - `testing`: the module `testing`, for tests of your own services.
 //! - `opentelemetry`: spans of handlers continue the trace that their event carries, and what is published carries that of the current span, if the
 //!   program records its `tracing` spans with the crate `tracing-opentelemetry`.
 
