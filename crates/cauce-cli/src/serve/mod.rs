@@ -149,7 +149,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let address = tcp.address().context("a TCP listener has an address")?;
     let unix = args.unix_socket.as_deref().map(Listener::unix).transpose()?;
 
-    let http = Http::start(args.http, address, &args.requirepass)?;
+    let mut http = Http::start(args.http, address, &args.requirepass)?;
 
     let mut config = Config::default();
     config.clock = ClockSource::System;
@@ -191,6 +191,10 @@ async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let failure = until_it_ends(&broker, &listeners, &mut signals).await;
     let code = match (failure, args.on_log_failure) {
         (None, _) => {
+            // What is under way there needs the broker.
+            if let Some(http) = http.take() {
+                http.stop().await?;
+            }
             finish(broker, listeners).await;
             ExitCode::SUCCESS
         }
