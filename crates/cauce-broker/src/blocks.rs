@@ -14,8 +14,8 @@ use cauce_log::{
     BlockExtent, BlockFileWriter, Storage, block_file_name, block_files, read_block, remove_block_files,
 };
 
-use crate::broker::{BatchEnd, Shared, release};
 use crate::outbox::Outbox;
+use crate::shared::{BatchEnd, Shared, release};
 
 /// A file of blocks ends behind the block that makes it so long.
 const FILE_BYTES: u64 = 64 * 1024 * 1024;

@@ -20,9 +20,9 @@ use std::time::Duration;
 use cauce_engine::{Outcome, Outputs, RunningScript, ScriptFate, ScriptWatch, SessionId, SessionInfo};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::broker::{BatchEnd, Shared, State, release};
 use crate::clock::Stopwatch;
 use crate::outbox::{Outbox, Room};
+use crate::shared::{BatchEnd, Shared, State, release};
 
 /// How long another thread may take to go on with the tasks, at most, before the script goes on anyway.
 const HAND_OVER_MAX: Duration = Duration::from_secs(1);

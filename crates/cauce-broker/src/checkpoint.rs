@@ -14,7 +14,7 @@ use cauce_engine::{BlockStore, Snapshot};
 use cauce_log::{CheckpointWriter, DiskLog, Log, Storage, Threads};
 
 use crate::blocks::{Files, Usage};
-use crate::broker::Shared;
+use crate::shared::Shared;
 
 /// How often the log's size is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

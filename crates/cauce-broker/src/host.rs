@@ -12,10 +12,11 @@ use cauce_log::{Failure, FileStorage, Recovery};
 use tokio::io::DuplexStream;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::broker::{Broker, Shared};
+use crate::broker::Broker;
 use crate::config::Config;
 use crate::durable::OpenError;
 use crate::listen::Listener;
+use crate::shared::Shared;
 
 /// How long connections have to take what they are owed when the host ends, and tasks to end after that.
 const DRAIN_MAX: Duration = Duration::from_millis(500);

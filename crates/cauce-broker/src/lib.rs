@@ -34,6 +34,7 @@ mod look;
 mod outbox;
 mod remains;
 mod session;
+mod shared;
 mod timer;
 mod waiting;
 

@@ -16,8 +16,9 @@ use cauce_engine::SessionInfo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
 
-use crate::broker::{Broker, Connected, Shared};
+use crate::broker::Broker;
 use crate::session;
+use crate::shared::{Connected, Shared};
 
 /// What a connection over the limit is told (Redis's text).
 const TOO_MANY_CONNECTIONS: &[u8] = b"-ERR max number of clients reached\r\n";

@@ -15,9 +15,9 @@ use cauce_engine::{SessionId, SessionInfo};
 use cauce_resp::{Decoder, Encoder, Protocol};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::broker::{BatchEnd, Connected, Shared};
 use crate::input::Input;
 use crate::outbox::{Outbox, Room};
+use crate::shared::{BatchEnd, Connected, Shared};
 use crate::waiting::Wait;
 
 /// Batches that one poll runs before it lets other connections have their turn.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::task::JoinHandle;
 
-use crate::broker::Shared;
+use crate::shared::Shared;
 
 /// The running task, if any.
 #[derive(Debug, Default)]

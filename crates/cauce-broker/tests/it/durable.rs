@@ -102,7 +102,9 @@ async fn what_is_left_of_a_failed_log_can_be_read() {
             next = storage.calls() + 1;
             client.send(&format!("INCR a\r\nSET padding {}", "x".repeat(3000))).await;
             // Once the log has failed, the connection is closed.
-            let (Some(count), Some(_)) = (client.try_read_line().await, client.try_read_line().await) else { break };
+            let (Some(count), Some(_)) = (client.try_read_line().await, client.try_read_line().await) else {
+                break;
+            };
             match count.strip_prefix(':') {
                 Some(count) => confirmed = count.parse().expect("a number"),
                 None => until("there is room again", || !broker.is_full()).await,

@@ -19,6 +19,18 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn no_two_brokers_make_the_same_passwords() {
+    let mut made = Vec::new();
+    for broker in [Broker::in_memory(Config::default()), Broker::in_memory(Config::default())] {
+        let mut client = Client::new(&broker);
+        client.send("ACL GENPASS").await;
+        assert_eq!(client.read_line().await, "$64");
+        made.push(client.read_line().await);
+    }
+    assert_ne!(made[0], made[1]);
+}
+
+#[tokio::test]
 async fn half_a_request_disturbs_nobody() {
     let broker = Broker::in_memory(Config::default());
     let (mut slow, mut other) = (Client::new(&broker), Client::new(&broker));
