@@ -1,5 +1,8 @@
 //! The entries of a stream: a queue of packed blocks, and the numbers that describe it.
 
+mod range;
+
+pub use self::range::{Range, RangeReverse};
 use super::block::{Block, BlockLimits, FieldPairs, Position};
 use super::blocks::{At, BlockQueue};
 use super::{BlockFiles, Entry, StreamId};
@@ -323,14 +326,7 @@ impl Entries {
     #[must_use]
     pub fn range_reverse(&self, start: StreamId, end: StreamId) -> RangeReverse<'_> {
         let block = self.blocks.find_before(end);
-        let mut range = RangeReverse { entries: self, block, positions: Vec::new(), start };
-        range.load_block();
-        if let Some(block) = range.block() {
-            while range.positions.last().is_some_and(|&position| block.id_at(position) > Some(end)) {
-                range.positions.pop();
-            }
-        }
-        range
+        RangeReverse::new(self, block, start, end)
     }
 
     /// How many entries there are from `start` to `end`, both included; stops counting at `limit`. Blocks that
@@ -412,91 +408,6 @@ impl Entries {
 
     fn head_of(&self, at: At) -> Position {
         self.blocks.get(at).map_or(Position::START, Block::head)
-    }
-}
-
-/// Entries oldest first: see [`Entries::range`].
-#[derive(Debug, Clone)]
-pub struct Range<'a> {
-    entries: &'a Entries,
-    block: At,
-    position: Position,
-    end: StreamId,
-}
-
-impl Range<'_> {
-    /// The place of the next entry; `None` if there never was one.
-    #[must_use]
-    pub fn place(&self) -> Option<Place> {
-        // Behind the last entry it is the end of the last block, where the next entry may come.
-        let (block, position) = match self.entries.blocks.get(self.block) {
-            Some(block) => (block, self.position),
-            None => self.entries.blocks.back().map(|block| (block, block.end()))?,
-        };
-        Some(Place { block_serial: block.serial(), position })
-    }
-}
-
-impl<'a> Iterator for Range<'a> {
-    type Item = Entry<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Entry<'a>> {
-        loop {
-            let block = self.entries.blocks.get(self.block)?;
-            if let Some((entry, next)) = block.entry_at(self.position) {
-                self.position = next;
-                return (entry.id() <= self.end).then_some(entry);
-            }
-            self.block = self.entries.blocks.next(self.block);
-            // A block behind the end need not be in memory.
-            let next = self.entries.blocks.get(self.block)?;
-            self.position = next.head();
-            if next.first_id() > self.end {
-                return None;
-            }
-        }
-    }
-}
-
-/// Entries newest first: see [`Entries::range_reverse`].
-#[derive(Debug, Clone)]
-pub struct RangeReverse<'a> {
-    entries: &'a Entries,
-    /// The block that `positions` is of.
-    block: Option<At>,
-    /// The entries of the current block that are still to come: blocks can only be walked forward.
-    positions: Vec<Position>,
-    start: StreamId,
-}
-
-impl<'a> RangeReverse<'a> {
-    fn block(&self) -> Option<&'a Block> {
-        self.entries.blocks.get(self.block?)
-    }
-
-    fn load_block(&mut self) {
-        // A block before the start need not be in memory.
-        match self.block().filter(|block| block.last_id() >= self.start) {
-            Some(block) => block.index(&mut self.positions),
-            None => self.block = None,
-        }
-    }
-}
-
-impl<'a> Iterator for RangeReverse<'a> {
-    type Item = Entry<'a>;
-
-    fn next(&mut self) -> Option<Entry<'a>> {
-        while let Some(block) = self.block() {
-            if let Some(position) = self.positions.pop() {
-                let (entry, _) = block.entry_at(position)?;
-                return (entry.id() >= self.start).then_some(entry);
-            }
-            self.block = self.entries.blocks.previous(self.block?);
-            self.load_block();
-        }
-        None
     }
 }
 
