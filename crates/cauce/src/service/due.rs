@@ -171,6 +171,10 @@ async fn take(core: &Arc<Core>, lane: &Arc<Lane>) -> Result<(Batch, Vec<EntryId>
     }
     let gone = std::mem::take(&mut taken.gone);
     core.counters.vanished.add(gone.len());
+    for entry in &taken.entries {
+        // It was put aside, even if that was not confirmed here yet.
+        core.held.left(lane.index, entry.id);
+    }
     let batch = hold(core, lane, taken);
     core.counters.retried.add(batch.iter().filter(|delivered| delivered.attempt > 1).count());
     Ok((batch, gone))

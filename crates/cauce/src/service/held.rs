@@ -16,20 +16,29 @@ pub(crate) const HELD_MAX: usize = 16_384;
 /// Which entries are held, by lane, and since when.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    entries: Mutex<HashMap<(usize, EntryId), Instant, RandomState>>,
+    entries: Mutex<Entries>,
     released: Notify,
+}
+
+type Entries = HashMap<(usize, EntryId), Holding, RandomState>;
+
+#[derive(Debug)]
+struct Holding {
+    since: Instant,
+    /// The broker is being told to put it aside. It may give it back before this process hears that it has done so.
+    is_leaving: bool,
 }
 
 /// The table, to take many entries at once.
 pub(crate) struct Taking<'a> {
-    entries: MutexGuard<'a, HashMap<(usize, EntryId), Instant, RandomState>>,
+    entries: MutexGuard<'a, Entries>,
     now: Instant,
 }
 
 impl Taking<'_> {
     /// Whether it was not held yet.
     pub(crate) fn take(&mut self, lane: usize, id: EntryId) -> bool {
-        self.entries.insert((lane, id), self.now).is_none()
+        self.entries.insert((lane, id), Holding { since: self.now, is_leaving: false }).is_none()
     }
 }
 
@@ -51,6 +60,21 @@ impl Held {
         }
     }
 
+    /// The broker is about to be told to put the entry aside; [`left`](Self::left) follows.
+    pub(crate) fn leaves(&self, lane: usize, id: EntryId) {
+        if let Some(holding) = self.lock().get_mut(&(lane, id)) {
+            holding.is_leaving = true;
+        }
+    }
+
+    /// The entry is put aside: that was confirmed, or it came back, whichever is noticed first. What has come back since stays.
+    pub(crate) fn left(&self, lane: usize, id: EntryId) {
+        let is_leaving = self.lock().get(&(lane, id)).is_some_and(|holding| holding.is_leaving);
+        if is_leaving {
+            self.release(lane, [id]);
+        }
+    }
+
     pub(crate) fn contains(&self, lane: usize, id: EntryId) -> bool {
         self.lock().contains_key(&(lane, id))
     }
@@ -59,7 +83,7 @@ impl Held {
     pub(crate) fn renew_older(&self, lane: usize, age: Duration) -> Vec<EntryId> {
         let now = Instant::now();
         let mut ids = Vec::new();
-        for ((held, id), since) in self.lock().iter_mut() {
+        for ((held, id), Holding { since, .. }) in self.lock().iter_mut() {
             if *held == lane && now.duration_since(*since) >= age {
                 *since = now;
                 ids.push(*id);
@@ -101,7 +125,7 @@ impl Held {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(usize, EntryId), Instant, RandomState>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,6 +150,27 @@ mod tests {
         held.release(0, [id(1), id(2)]);
         assert!(held.contains(0, id(3)) && !held.contains(0, id(2)));
         assert_eq!(held.room(), HELD_MAX - 1);
+    }
+
+    /// A retry that is due at once came back before its putting aside was confirmed, was taken for a duplicate, and was found again only when the
+    /// keeper looked for lost deliveries.
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_back_while_it_leaves_is_held() {
+        let (held, id) = (Held::default(), EntryId::new(1, 1));
+        assert_eq!(take(&held, 0, [id]), [true]);
+        held.left(0, id);
+        assert_eq!(take(&held, 0, [id]), [false], "it was not leaving");
+        held.leaves(0, id);
+        assert_eq!(take(&held, 1, [id]), [true], "another lane's");
+        // It comes back, then its leaving is confirmed.
+        held.left(0, id);
+        assert_eq!(take(&held, 0, [id]), [true]);
+        held.left(0, id);
+        assert!(held.contains(0, id), "it is back");
+        held.leaves(0, id);
+        assert!(held.contains(0, id), "it is held until its leaving is confirmed");
+        held.left(0, id);
+        assert!(!held.contains(0, id));
     }
 
     #[tokio::test(start_paused = true)]

@@ -176,6 +176,7 @@ async fn put_aside(core: Arc<Core>, retrying: Box<Retrying>) {
         reason,
         error: &error,
     };
+    core.held.leaves(lane.index, delivered.id);
     let tell =
         || scripts::park(&core.link, lane, core.owner(), &attempt, core.parks_with(lane), millis(delay));
     match persist("retries", tell).await {
@@ -193,7 +194,7 @@ async fn put_aside(core: Arc<Core>, retrying: Box<Retrying>) {
     }
     core.times.at(lane.index, Instant::now() + delay);
     lane.touch();
-    core.held.release(lane.index, [delivered.id]);
+    core.held.left(lane.index, delivered.id);
 }
 
 /// For the next reader of the stream. What the broker is not told of stays pending, and that reader takes it all the same.

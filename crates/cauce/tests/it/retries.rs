@@ -18,6 +18,7 @@ on_every_target!(
     too_old_is_a_dead_letter,
     new_entries_and_retries_do_not_starve_each_other,
     a_failure_drill,
+    what_is_due_at_once_is_never_taken_for_lost,
 );
 
 type Attempts = Seen<(u32, Instant)>;
@@ -43,6 +44,19 @@ async fn a_delay_is_exact(url: &str) {
     let waited = second - first;
     assert!(waited >= DELAY && waited < DELAY + Duration::from_millis(250), "{waited:?}");
     assert_eq!(running.stop().await.retried, 1);
+}
+
+/// It may come back before its putting aside is confirmed.
+async fn what_is_due_at_once_is_never_taken_for_lost(url: &str) {
+    const COUNT: u32 = 1_500;
+    let bus = connect(url).await;
+    let fails = async |_: Cancelled| Err::<(), _>(HandlerError::failed("always"));
+    let retry = Retry::immediate().max_attempts(3);
+    let running = Service::new("desk").on(fails).retry(retry).concurrency(32).start(&bus).await.unwrap();
+    bus.publish_all(&Cancelled::series(COUNT)).await.unwrap();
+    until("all are settled", || running.report().dead == u64::from(COUNT)).await;
+    let report = running.stop().await;
+    assert_eq!((report.retried, report.recovered), (2 * u64::from(COUNT), 0), "{report}");
 }
 
 async fn a_delay_survives_the_instance(url: &str) {
