@@ -57,8 +57,9 @@ pub trait Request: Event {
 
 /// What a handler returns to answer a [`Request`]: `Result<Reply<T>, HandlerError>` or `Reply<T>`.
 ///
-/// The reply is sent before the event is acknowledged: a process that dies in between answers again, and the requester takes the first. An event
-/// that nobody asked for an answer to is handled all the same, its reply dropped.
+/// The reply is sent before the event is acknowledged: a process that dies in between answers again, and the requester takes the first. With a
+/// [`Transaction`](crate::Transaction) it is a part of that, so there is none unless the transaction is applied, and one if it is; where streams live in other
+/// slots of a cluster, it is sent right after. An event that nobody asked for an answer to is handled all the same, its reply dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply<T>(pub T);
 
@@ -287,30 +288,59 @@ impl Asked {
         Some(Self { stream, id, live_ms })
     }
 
-    /// # Errors
-    /// If the broker did not confirm it.
-    pub(crate) async fn answer(&self, link: &Link, Answer(body): Answer) -> Result<(), CommandError> {
-        self.send(link, &[(json::DATA, &body)]).await
+    pub(crate) fn reply(&self, Answer(body): Answer) -> PreparedReply {
+        self.prepared(&[(json::DATA, &body)])
     }
 
     /// Tells the requester that nobody will answer. If this is lost, it finds out by its timeout.
     pub(crate) async fn refuse(&self, link: &Link, reason: &str, error: &str) {
-        if let Err(error) = self.send(link, &[(REASON, reason.as_bytes()), (ERROR, error.as_bytes())]).await {
+        if let Err(error) =
+            self.prepared(&[(REASON, reason.as_bytes()), (ERROR, error.as_bytes())]).send(link).await
+        {
             tracing::debug!(%error, "the requester is not told that its request failed");
         }
     }
 
-    async fn send(&self, link: &Link, fields: &[(&str, &[u8])]) -> Result<(), CommandError> {
+    /// Within the trace of this moment.
+    fn prepared(&self, body: &[(&str, &[u8])]) -> PreparedReply {
+        let mut fields = Fields::with_capacity(2 + body.len());
+        fields.push_text(CORRELATION, &self.id);
+        if let Some(trace) = TraceContext::current() {
+            fields.push_text(TRACEPARENT, trace.to_string());
+        }
+        for (name, value) in body {
+            fields.push(name, value);
+        }
+        PreparedReply { stream: self.stream.clone(), live_ms: self.live_ms, fields }
+    }
+}
+
+/// A reply that is ready to be sent.
+#[derive(Debug)]
+pub(crate) struct PreparedReply {
+    pub(crate) stream: String,
+    live_ms: u64,
+    fields: Fields,
+}
+
+impl PreparedReply {
+    /// How many replies the stream keeps, for how long it lives, and the entry.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = Vec<u8>> {
+        let numbers = [REPLIES_MAX.to_string().into_bytes(), self.live_ms.to_string().into_bytes()];
+        numbers
+            .into_iter()
+            .chain(self.fields.iter().flat_map(|(name, value)| [name.to_vec(), value.to_vec()]))
+    }
+
+    /// # Errors
+    /// If the broker did not confirm it.
+    pub(crate) async fn send(&self, link: &Link) -> Result<(), CommandError> {
         const SEND: &str = "redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', unpack(ARGV, 3)) \
             return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
         let mut command = cmd("EVAL");
-        command.arg(SEND).arg(1).arg(&self.stream).arg(REPLIES_MAX).arg(self.live_ms);
-        command.arg(CORRELATION).arg(&self.id);
-        if let Some(trace) = TraceContext::current() {
-            command.arg(TRACEPARENT).arg(trace.to_string());
-        }
-        for (name, value) in fields {
-            command.arg(*name).arg(*value);
+        command.arg(SEND).arg(1).arg(&self.stream);
+        for argument in self.arguments() {
+            command.arg(argument);
         }
         link.send(&command).await.map(drop)
     }

@@ -35,7 +35,7 @@ pub(crate) struct Names {
 /// An argument of a handler after the event: [`State`], [`Delivery`], [`Headers`], [`Bus`], [`Transaction`](crate::Transaction).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be an argument of a handler",
-    label = "after the event, a handler takes `State<T>`, `Delivery`, `Headers` or `Bus`",
+    label = "after the event, a handler takes `State<T>`, `Delivery`, `Headers`, `Transaction` or `Bus`",
     note = "for something of your own, put it into the state: `Service::new(..).state(value)` before `.on(handler)`, and take `State<T>`"
 )]
 pub trait Extract<S>: Send + 'static {

@@ -14,7 +14,7 @@ use super::handling::Handling;
 use super::inbox::Once;
 use super::lane::Delivered;
 use super::outcome::{Completion, HandlerError, IntoOutcome, Outcome};
-use super::transaction::Place;
+use super::transaction::{Collected, Place};
 use crate::entry::Fields;
 use crate::event::{DecodeError, Event};
 use crate::middleware::Incoming;
@@ -44,7 +44,7 @@ pub trait Handler<A>: Send + Sync + 'static {
 /// The arguments of a handler: an event, and after it what can be taken from a delivery to a service with the state `S`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the arguments of a handler",
-    note = "the first is a type that derives `Event`; after it come `State<T>`, `Delivery` and `Headers`"
+    note = "the first is a type that derives `Event`; after it come `State<T>`, `Delivery`, `Headers`, `Transaction` and `Bus`"
 )]
 pub trait Arguments<S>: 'static {
     /// The first of them.
@@ -187,9 +187,10 @@ where
             transaction: &transaction,
         };
         let future = handler.call(A::take(event, &context));
-        let answer = answering(delivered, &core.names, async move { future.await.into_answer() });
-        let future = around(delivered, &core.names, answer);
         let transaction = transaction.into_inner();
+        let answer =
+            answering(delivered, &core.names, transaction.clone(), async move { future.await.into_answer() });
+        let future = around(delivered, &core.names, answer);
         Ok(match Once::of(core, delivered, transaction.is_some()) {
             Some(once) => Box::pin(once.run(future, transaction)),
             None => Box::pin(async move { future.await.map(|()| Completion::Handled) }),
@@ -197,8 +198,14 @@ where
     })
 }
 
-/// The handler, and the reply to who asked, which is sent before anybody hears that the handler has ended.
-fn answering<F>(delivered: &Delivered, names: &Names, handler: F) -> HandlerFuture
+/// The handler, and the reply to who asked: it goes with the transaction, if there is one, else it is sent before anybody hears that the handler has
+/// ended.
+fn answering<F>(
+    delivered: &Delivered,
+    names: &Names,
+    transaction: Option<Arc<Collected>>,
+    handler: F,
+) -> HandlerFuture
 where
     F: Future<Output = Result<Option<Answer>, HandlerError>> + Send + 'static,
 {
@@ -208,7 +215,11 @@ where
     let bus = names.bus.clone();
     Box::pin(async move {
         if let Some(answer) = handler.await? {
-            asked.answer(bus.link(), answer).await?;
+            let reply = asked.reply(answer);
+            match transaction {
+                Some(transaction) => transaction.answer(reply),
+                None => reply.send(bus.link()).await?,
+            }
         }
         Ok(())
     })

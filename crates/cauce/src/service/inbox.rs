@@ -6,11 +6,12 @@ use super::core::{Core, millis};
 use super::handler::HandlerFuture;
 use super::lane::{Delivered, Lane};
 use super::outcome::{Completion, HandlerError};
-use super::transaction::Collected;
+use super::transaction::{Collected, Steps};
 use crate::backend::backoff::Backoff;
 use crate::backend::reply;
 use crate::entry::EntryId;
 use crate::error::CommandError;
+use crate::request::PreparedReply;
 use crate::script::{Invocation, Script};
 
 static BEGIN: Script =
@@ -71,16 +72,21 @@ impl Once {
     }
 
     async fn apply(&self, collected: &Collected) -> Result<Completion, HandlerError> {
-        let fixed = [&*self.lane.stream, &self.lane.attempts, &self.lane.inbox].map(str::to_owned);
         let steps = collected.take();
-        let keys = steps.keys(fixed.len());
-        let mut call = APPLY.with_keys(fixed.iter().map(String::as_str).chain(keys.iter().map(|key| &**key)));
-        call.arg(&*self.core.names.group).arg(&*self.core.names.consumer).arg(self.id.to_string());
-        call.arg(self.count.to_string()).arg(if self.lane.is_side() { "1" } else { "0" });
-        call.arg(self.event.as_deref().unwrap_or_default());
-        call.arg(self.core.settings.inbox.map_or(0, millis).to_string());
-        steps.write(fixed.len(), &mut call);
-        match self.persist(&call).await {
+        let reply = collected.reply();
+        let mut applied = self.persist(&self.applying(&steps, reply)).await;
+        if let (Some(reply), Err(error)) = (reply, &applied)
+            && error.is_refused("CROSSSLOT")
+        {
+            // A cluster that has the requester's stream elsewhere. Nothing was done.
+            applied = self.persist(&self.applying(&steps, None)).await;
+            if let Ok(1) = applied
+                && let Err(error) = reply.send(&self.core.link).await
+            {
+                tracing::warn!(%error, id = %self.id, "a reply is lost; the requester finds out by its timeout");
+            }
+        }
+        match applied {
             Ok(1) => {
                 steps.delayed().for_each(|stream| self.core.movers.sooner(stream));
                 Ok(Completion::Settled)
@@ -94,6 +100,27 @@ impl Once {
             }
             Err(error) => Err(HandlerError::from(error).context("the transaction was not applied")),
         }
+    }
+
+    fn applying(&self, steps: &Steps, reply: Option<&PreparedReply>) -> Invocation {
+        let fixed = [&*self.lane.stream, &self.lane.attempts, &self.lane.inbox];
+        let keys = steps.keys(fixed.len());
+        let reply_key = fixed.len() + keys.len() + 1;
+        let answered = reply.map(|reply| &*reply.stream);
+        let mut call = APPLY.with_keys(fixed.into_iter().chain(keys).chain(answered));
+        call.arg(&*self.core.names.group).arg(&*self.core.names.consumer).arg(self.id.to_string());
+        call.arg(self.count.to_string()).arg(if self.lane.is_side() { "1" } else { "0" });
+        call.arg(self.event.as_deref().unwrap_or_default());
+        call.arg(self.core.settings.inbox.map_or(0, millis).to_string());
+        steps.write(fixed.len(), &mut call);
+        if let Some(reply) = reply {
+            let arguments: Vec<Vec<u8>> = reply.arguments().collect();
+            call.arg("REPLY").arg(reply_key.to_string()).arg(arguments.len().to_string());
+            for argument in arguments {
+                call.arg(argument);
+            }
+        }
+        call
     }
 
     /// Tries until the broker answers: who owns the entry decides whether anything happens, so it may be said again. Of an entry that nobody owns

@@ -9,6 +9,7 @@ use crate::backend::command::{companion, slot};
 use crate::entry::Fields;
 use crate::event::{EncodeError, Event, Metadata, to_fields};
 use crate::idempotent::PAIRS_MAX;
+use crate::request::PreparedReply;
 use crate::schedule::DelayedKeys;
 use crate::script::Invocation;
 
@@ -38,7 +39,8 @@ const STEPS_MAX: usize = 1_000;
 ///
 /// One script checks that this instance still owns the delivery, that nothing can be refused, applies the steps in order, marks the event in the
 /// [inbox](crate::Service::inbox) if there is one, and acknowledges. A handler that fails, panics, exceeds its time or loses its lease leaves nothing behind.
-/// If a step is refused (a key of another type, an expectation that does not hold), nothing is applied, and the handler counts as failed.
+/// If a step is refused (a key of another type, an expectation that does not hold), nothing is applied, and the handler counts as failed. The
+/// [reply](crate::Reply) to a request is sent by the same script.
 ///
 /// All keys share a cluster slot with the stream that is read: `{stream}:...` ([`key`](Self::key) makes such a name), or the stream's own hash tag. That is
 /// asked for on single servers too, so that the service can move to a cluster. Effects beyond Redis are no part of it.
@@ -296,6 +298,8 @@ pub(crate) struct Collected {
     stream: Arc<str>,
     source: Arc<str>,
     steps: Mutex<Vec<Step>>,
+    /// What is answered to who asked.
+    reply: OnceLock<PreparedReply>,
 }
 
 #[derive(Debug)]
@@ -310,7 +314,12 @@ struct Step {
 
 impl Collected {
     fn new(stream: &Arc<str>, source: &str) -> Self {
-        Self { stream: Arc::clone(stream), source: source.into(), steps: Mutex::default() }
+        Self {
+            stream: Arc::clone(stream),
+            source: source.into(),
+            steps: Mutex::default(),
+            reply: OnceLock::new(),
+        }
     }
 
     fn check(&self, key: &str) -> Result<(), TransactionError> {
@@ -328,6 +337,16 @@ impl Collected {
         }
         steps.push(step);
         Ok(())
+    }
+
+    /// Answers together with the steps.
+    pub(crate) fn answer(&self, reply: PreparedReply) {
+        // A handler returns once.
+        let _ = self.reply.set(reply);
+    }
+
+    pub(crate) fn reply(&self) -> Option<&PreparedReply> {
+        self.reply.get()
     }
 
     /// What was collected up to now; what a handler adds after it has returned comes too late.

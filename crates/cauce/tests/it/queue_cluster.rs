@@ -7,7 +7,7 @@ use cauce::{HandlerError, QueueChanges, QueueOptions, Queues, Worker};
 use crate::support::{Server, connect, free_port, until, until_async};
 
 /// A redis-server in cluster mode that has all slots.
-async fn cluster() -> Server {
+pub(crate) async fn cluster() -> Server {
     // The port of the cluster's bus is 10,000 above the server's unless told, which may be none.
     let bus: &'static str = free_port().to_string().leak();
     let server = Server::with(&[

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use cauce::{Delivery, EntryId, Event, HandlerError, Json, Reply, Request, RequestError, Retry, Service};
+use cauce::{
+    Bus, Delivery, EntryId, Event, HandlerError, Json, Reply, Request, RequestError, Retry, Service,
+    Transaction,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Seen, Server, connect, on_every_target, until};
@@ -13,6 +16,8 @@ on_every_target!(
     a_rejected_request_says_so,
     a_late_reply_is_counted,
     a_reply_of_a_process_that_dies_is_sent_again,
+    a_reply_comes_with_its_transaction,
+    who_dies_before_the_transaction_has_not_replied,
     replies_are_bounded,
     many_requests_find_their_own_replies,
 );
@@ -79,22 +84,24 @@ async fn a_late_reply_is_counted(url: &str) {
     running.stop().await;
 }
 
-async fn a_reply_of_a_process_that_dies_is_sent_again(url: &str) {
-    struct DiesOnce(Seen<()>);
-    impl cauce::Middleware for DiesOnce {
-        fn consume(&self, _: &cauce::Incoming, next: cauce::Next) -> cauce::Handled {
-            let seen = self.0.clone();
-            Box::pin(async move {
-                // The reply is sent inside; the acknowledgement never comes.
-                let outcome = next.run().await;
-                seen.push(());
-                if seen.len() == 1 {
-                    std::future::pending::<()>().await;
-                }
-                outcome
-            })
-        }
+/// A process that dies when its handler has ended: nothing comes after.
+struct DiesOnce(Seen<()>);
+
+impl cauce::Middleware for DiesOnce {
+    fn consume(&self, _: &cauce::Incoming, next: cauce::Next) -> cauce::Handled {
+        let seen = self.0.clone();
+        Box::pin(async move {
+            let outcome = next.run().await;
+            seen.push(());
+            if seen.len() == 1 {
+                std::future::pending::<()>().await;
+            }
+            outcome
+        })
     }
+}
+
+async fn a_reply_of_a_process_that_dies_is_sent_again(url: &str) {
     let bus = connect(url).await;
     let seen = Seen::new();
     let start = async || {
@@ -109,6 +116,77 @@ async fn a_reply_of_a_process_that_dies_is_sent_again(url: &str) {
     until("it is handled again", || second.report().handled == 1).await;
     until("the second reply is dropped", || bus.late_replies() == 1).await;
     second.stop().await;
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(stream = "{fares}:sold", action = "fare.sold")]
+struct Sold;
+
+/// The first attempt's transaction is refused.
+async fn sell(
+    _: Ask,
+    delivery: Delivery,
+    transaction: Transaction,
+) -> Result<Reply<Json<u32>>, HandlerError> {
+    if delivery.attempt == 1 {
+        transaction.expect(transaction.key("season"), Some(b"summer"))?;
+    }
+    transaction.publish(&Sold)?;
+    Ok(Reply(Json(delivery.attempt)))
+}
+
+async fn sold(bus: &Bus) -> u64 {
+    bus.inspect().stream(Sold::STREAM).await.unwrap().map_or(0, |stream| stream.length)
+}
+
+async fn a_reply_comes_with_its_transaction(url: &str) {
+    let bus = connect(url).await;
+    let retry = Retry::fixed(Duration::from_millis(50));
+    let running = Service::new("fares").on(sell).retry(retry).start(&bus).await.unwrap();
+    assert_eq!(bus.request(&Ask { flight: 7 }, PATIENT).await.unwrap(), Json(2), "of what was applied");
+    // Both are there, as one step.
+    assert_eq!(sold(&bus).await, 1);
+    until("it is handled", || running.report().handled == 1).await;
+    assert_eq!(bus.late_replies(), 0);
+    running.stop().await;
+}
+
+async fn who_dies_before_the_transaction_has_not_replied(url: &str) {
+    async fn sell(_: Ask, delivery: Delivery, transaction: Transaction) -> Reply<Json<u32>> {
+        transaction.publish(&Sold).unwrap();
+        Reply(Json(delivery.attempt))
+    }
+    let bus = connect(url).await;
+    let seen = Seen::new();
+    let start = async || {
+        let service = Service::new("fares").on(sell).middleware(DiesOnce(seen.clone()));
+        service.reclaim_after(Duration::from_millis(300)).start(&bus).await.unwrap()
+    };
+    let first = start().await;
+    let asking = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.request(&Ask { flight: 7 }, PATIENT).await }
+    });
+    until("it is about to die", || seen.len() == 1).await;
+    drop(first);
+    let second = start().await;
+    assert_eq!(asking.await.unwrap().unwrap(), Json(2), "the first attempt has not replied");
+    assert_eq!(sold(&bus).await, 1);
+    until("it is handled", || second.report().handled == 1).await;
+    assert_eq!(bus.late_replies(), 0);
+    second.stop().await;
+}
+
+/// The requester's stream is in another slot: the script can't write to it.
+#[tokio::test]
+async fn on_a_cluster_the_reply_comes_after_its_transaction() {
+    let server = crate::queue_cluster::cluster().await;
+    let bus = connect(&server.url()).await;
+    let retry = Retry::fixed(Duration::from_millis(50));
+    let running = Service::new("fares").on(sell).retry(retry).start(&bus).await.unwrap();
+    assert_eq!(bus.request(&Ask { flight: 7 }, PATIENT).await.unwrap(), Json(2));
+    assert_eq!(sold(&bus).await, 1);
+    running.stop().await;
 }
 
 async fn replies_are_bounded(url: &str) {

@@ -23,8 +23,9 @@ local kinds, texts = {}, {}
 local takes = {
   SET = 'any', DEL = 'any', PEXPIRE = 'any', EXPECT = 'string', INCRBY = 'string', HEXPECT = 'hash', HSET = 'hash', HDEL = 'hash',
   HINCRBY = 'hash', SADD = 'set', SREM = 'set', ZADD = 'zset', ZREM = 'zset', XADD = 'stream', LATER = 'zset',
+  REPLY = 'stream',
 }
-local makes = { INCRBY = 'string', HSET = 'hash', HINCRBY = 'hash', SADD = 'set', ZADD = 'zset', XADD = 'stream', LATER = 'zset' }
+local makes = { INCRBY = 'string', HSET = 'hash', HINCRBY = 'hash', SADD = 'set', ZADD = 'zset', XADD = 'stream', LATER = 'zset', REPLY = 'stream' }
 
 local function refused(problem)
   return redis.error_reply('TRANSACTION ' .. problem)
@@ -70,8 +71,8 @@ local function problem(name, key, args)
   if takes ~= 'any' and kinds[key] ~= 'none' and kinds[key] ~= takes then
     return 'the key `' .. key .. '` holds a ' .. kinds[key] .. ', and ' .. name .. ' wants a ' .. takes
   end
-  local is_check = name == 'EXPECT' or name == 'HEXPECT' or name == 'LATER'
-  if not is_check and redis.acl_check_cmd and not redis.acl_check_cmd(name, key, unpack(args)) then
+  local is_command = name ~= 'EXPECT' and name ~= 'HEXPECT' and name ~= 'LATER' and name ~= 'REPLY'
+  if is_command and redis.acl_check_cmd and not redis.acl_check_cmd(name, key, unpack(args)) then
     return 'the user of this connection may not run ' .. name .. ' on `' .. key .. '`'
   end
   if name == 'EXPECT' or name == 'HEXPECT' then
@@ -93,6 +94,8 @@ local function problem(name, key, args)
     becomes(key, args[1], false)
   elseif name == 'DEL' then
     kinds[key], texts[key] = 'none', {}
+  elseif name == 'REPLY' and redis.acl_check_cmd and not redis.acl_check_cmd('XADD', key, '*', unpack(args, 3)) then
+    return 'the user of this connection may not reply on `' .. key .. '`'
   elseif name == 'LATER' and redis.call('ZCARD', key) >= 1000000 then
     return '1000000 events wait for their time on a stream already'
   end
@@ -123,6 +126,10 @@ for _, step in ipairs(steps) do
       redis.call('HSET', KEYS[step[4] + 1], args[1], cmsgpack.pack({'', unpack(args, 3)}))
       redis.call('ZADD', key, string.format('%.0f', time + args[2]), args[1])
     end
+  elseif name == 'REPLY' then
+    -- The requester's stream: how many replies it keeps, for how long it lives, and the entry.
+    redis.call('XADD', key, 'MAXLEN', '~', args[1], '*', unpack(args, 3))
+    redis.call('PEXPIRE', key, args[2])
   elseif name ~= 'EXPECT' and name ~= 'HEXPECT' then
     redis.call(name, key, unpack(args))
   end
