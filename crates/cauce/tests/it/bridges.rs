@@ -8,6 +8,7 @@ on_every_target!(
     messages_of_a_channel_are_appended_once,
     the_next_instance_takes_over,
     entries_go_to_a_queue_exactly_once,
+    one_instance_keeps_the_order,
     only_wanted_actions_go_on,
     an_entry_that_is_too_long_stops_the_bridge_and_nothing_is_lost,
     entries_go_to_a_channel,
@@ -95,6 +96,41 @@ async fn entries_go_to_a_queue_exactly_once(url: &str) {
     assert_eq!((groups[0].name.as_str(), groups[0].pending, groups[0].lag), ("jobs-bridge", 0, Some(0)));
     first.stop().await;
     second.stop().await;
+}
+
+async fn one_instance_keeps_the_order(url: &str) {
+    const COUNT: u32 = 1_200;
+    let bus = connect(url).await;
+    let queue = bus.queues().create("jobs", &QueueOptions::new()).await.unwrap();
+    let mut display = bus.subscribe::<Cancelled>(["display"]).await.unwrap();
+    let to_queue = Bridge::stream_to_queue("jobs-bridge", "flights", &queue).start(&bus).await.unwrap();
+    let to_channel = Bridge::stream_to_channel("display", "flights", "display").start(&bus).await.unwrap();
+    // Some at a time, so that it takes many steps.
+    let publish = async {
+        for some in Cancelled::series(COUNT).chunks(40) {
+            bus.publish_all(some).await.unwrap();
+        }
+    };
+    let watch = async {
+        let mut numbers = Vec::new();
+        while numbers.len() < COUNT as usize {
+            match soon("a message", display.next()).await {
+                Received::Message { body, .. } => numbers.push(body.passengers),
+                other => panic!("{other:?}"),
+            }
+        }
+        numbers
+    };
+    let ((), shown) = tokio::join!(publish, watch);
+    assert_eq!(shown, (0..COUNT).collect::<Vec<_>>());
+    until("all are carried", || to_queue.report().carried == u64::from(COUNT)).await;
+    let mut numbers = Vec::new();
+    while let Some(message) = queue.pop().await.unwrap() {
+        numbers.push(message.decode::<Cancelled>().unwrap().passengers);
+    }
+    assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>());
+    to_queue.stop().await;
+    to_channel.stop().await;
 }
 
 async fn only_wanted_actions_go_on(url: &str) {
