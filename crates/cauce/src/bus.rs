@@ -303,8 +303,14 @@ impl Bus {
             return Ok(E::STREAM.into());
         }
         let key = event.key().ok_or(PublishError::NoKey { stream: E::STREAM })?;
-        self.partitions.on(&self.link, E::STREAM, E::PARTITIONS).await??;
+        self.agree_on(E::STREAM, E::PARTITIONS).await?;
         Ok(partition_stream(E::STREAM, partition_of(&key, E::PARTITIONS)).into())
+    }
+
+    /// # Errors
+    /// If the broker has another number of partitions, or can't be asked.
+    pub(crate) async fn agree_on(&self, stream: &str, partitions: u16) -> Result<(), PublishError> {
+        Ok(self.partitions.on(&self.link, stream, partitions).await??)
     }
 
     /// The Pub/Sub channel of that name.
@@ -425,7 +431,7 @@ pub enum SubscribeError {
     Command(#[from] CommandError),
 }
 
-fn program() -> String {
+pub(crate) fn program() -> String {
     let path = std::env::current_exe().ok();
     let name = path.as_ref().and_then(|path| path.file_stem()).and_then(|name| name.to_str());
     name.unwrap_or("cauce").to_owned()

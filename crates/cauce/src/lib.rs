@@ -58,6 +58,7 @@ mod channel;
 mod clock;
 pub mod codec;
 mod entry;
+mod envelope;
 mod error;
 mod event;
 mod idempotent;
@@ -82,6 +83,7 @@ pub use bus::{Bus, SubscribeError};
 pub use cauce_macros::Event;
 pub use channel::{Body, Channel, Json, Received, Subscription};
 pub use entry::{Entry, EntryId, Fields, ParseEntryIdError};
+pub use envelope::{Envelope, EnvelopeError};
 pub use error::{CommandError, ConnectError, PartitionsError, PublishAllError, PublishError};
 pub use event::{DecodeError, EncodeError, Event, Metadata};
 pub use inspect::{

@@ -1,6 +1,6 @@
 //! Partitioned streams: which of its streams an event goes to, and how many there are.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use redis::{Pipeline, cmd};
@@ -33,7 +33,7 @@ fn number_key(stream: &str) -> String {
 
 /// The streams whose number of partitions was compared with the broker's.
 #[derive(Debug, Default)]
-pub(crate) struct Agreed(RwLock<HashSet<(&'static str, u16)>>);
+pub(crate) struct Agreed(RwLock<HashMap<String, u16>>);
 
 impl Agreed {
     /// Compares, once.
@@ -43,15 +43,15 @@ impl Agreed {
     pub(crate) async fn on(
         &self,
         link: &Link,
-        stream: &'static str,
+        stream: &str,
         here: u16,
     ) -> Result<Result<(), PartitionsError>, CommandError> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&(stream, here));
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(stream) == Some(&here);
         if !known {
             if let Err(mismatch) = agree(link, stream, here).await? {
                 return Ok(Err(mismatch));
             }
-            self.0.write().unwrap_or_else(PoisonError::into_inner).insert((stream, here));
+            self.0.write().unwrap_or_else(PoisonError::into_inner).insert(stream.to_owned(), here);
         }
         Ok(Ok(()))
     }
