@@ -49,6 +49,9 @@ const SLEEPERS: &[(&str, usize, &str)] = &[
     ),
     ("crates/cauce/tests/it/queues.rs", 1, "polls for a message that becomes visible"),
     ("crates/cauce/tests/it/support.rs", 1, "polls for a condition with a deadline"),
+    ("crates/cauce-sql/tests/it/main.rs", 1, "polls for a condition with a deadline"),
+    ("crates/cauce-sql/tests/it/matrix.rs", 1, "a handler that takes longer than its lease"),
+    ("crates/cauce/tests/telemetry/main.rs", 1, "polls for a condition with a deadline"),
     ("crates/cauce-testkit/tests/interop/process.rs", 1, "polls a foreign process for its end"),
     ("crates/cauce-testkit/tests/interop/server.rs", 1, "polls a foreign process that is starting"),
     ("crates/cauce/tests/it/chaos.rs", 4, "handlers that take twenty milliseconds of paused time"),
@@ -87,6 +90,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cauce-broker", &["cauce-engine", "cauce-log", "cauce-resp"]),
     ("cauce", &["cauce-broker", "cauce-macros"]),
     ("cauce-cli", &["cauce", "cauce-broker", "cauce-engine", "cauce-log"]),
+    ("cauce-sql", &["cauce"]),
     ("cauce-testkit", &["cauce-broker", "cauce-log"]),
 ];
 

@@ -56,7 +56,9 @@ fn excuse(mechanism: Mechanism, fault: Fault) -> Option<&'static str> {
         (_, Fault::ClockLeap) => Some(
             "the clock of a server can't be set for one test: run on the broker inside the process, clocks_that_leap_forward_repeat_nothing",
         ),
-        (Mechanism::SqlOutbox, _) => Some("no SQL database takes part here"),
+        (Mechanism::SqlOutbox, _) => Some(
+            "it is run where the database is: every_fault_against_the_sql_outbox_on_redis and its siblings",
+        ),
         (Mechanism::Publish | Mechanism::Delayed | Mechanism::Cron, Fault::SlowHandler) => {
             Some("no handler takes part in it")
         }
