@@ -28,7 +28,7 @@ pub trait Event: Sized + Send + 'static {
     /// The Pub/Sub channel of [`Bus::broadcast`](crate::Bus::broadcast); empty if it has none.
     const CHANNEL: &'static str;
     /// How many partitions its stream has, fixed when the stream is made; 0 if it is one stream. Partition n of the stream `s` is the stream
-    /// `{s#n}`; an event goes to the one that [`partition_of`](crate::partition_of) says for its [`key`](Self::key), and services keep the order of
+    /// `{s}#n`; an event goes to the one that [`partition_of`](crate::partition_of) says for its [`key`](Self::key), and services keep the order of
     /// each key, across all their instances.
     const PARTITIONS: u16 = 0;
 

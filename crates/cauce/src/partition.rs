@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use redis::{Pipeline, cmd};
 
-use crate::backend::command::{companion, tag};
+use crate::backend::command::{companion, tagged};
 use crate::backend::link::Link;
 use crate::backend::reply;
 use crate::error::{CommandError, PartitionsError};
@@ -19,11 +19,11 @@ pub fn partition_of(key: &str, partitions: u16) -> u16 {
     u16::try_from(hash).unwrap_or_default()
 }
 
-/// The key of partition n of the stream `s`: `{s#n}`, so that partitions spread over the slots of a cluster while each keeps its companions. A
-/// stream with a hash tag of its own keeps that, and so does `s#n`.
+/// The key of partition n of the stream `s`: `{s}#n`. All partitions are in one slot of a cluster, so that an instance reads its own by one command over
+/// one connection, as it does elsewhere. A stream with a hash tag of its own keeps that, and so does `s#n`.
 #[must_use]
 pub fn partition_stream(stream: &str, partition: u16) -> String {
-    if tag(stream).is_some() { format!("{stream}#{partition}") } else { format!("{{{stream}#{partition}}}") }
+    format!("{}#{partition}", tagged(stream))
 }
 
 /// Where the number of partitions is kept.
@@ -110,9 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn partitions_have_slots_of_their_own() {
-        assert_eq!(partition_stream("orders", 3), "{orders#3}");
-        assert_eq!(companion("{orders#3}", "dead"), "{orders#3}:dead");
+    fn partitions_share_the_slot_of_their_stream() {
+        assert_eq!(partition_stream("orders", 3), "{orders}#3");
+        assert_eq!(companion("{orders}#3", "dead"), "{orders}#3:dead");
+        assert_eq!(number_key("orders"), "{orders}:partitions");
         assert_eq!(partition_stream("{eu}:orders", 3), "{eu}:orders#3");
     }
 }

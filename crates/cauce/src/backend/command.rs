@@ -1,9 +1,15 @@
 //! Commands that more than one place sends.
 
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
 use redis::Cmd;
 
 use super::request::Request;
 use crate::entry::{EntryId, Fields};
+
+/// Slots of a cluster.
+const SLOTS: u16 = 16_384;
 
 /// `XADD stream * name value ...`
 pub(crate) fn xadd(stream: &str, fields: &Fields) -> Request {
@@ -31,9 +37,42 @@ pub(crate) fn push_ids(command: &mut Cmd, ids: impl IntoIterator<Item = EntryId>
 }
 
 /// The key of something that Cauce keeps beside a stream. It shares the stream's cluster slot: a stream with a hash tag of its
-/// own keeps it, any other becomes the tag.
+/// own keeps it, any other becomes the tag. One that can be no tag, because of a `}` in it, gets a number of its slot as the tag.
 pub(crate) fn companion(stream: &str, name: &str) -> String {
-    if tag(stream).is_some() { format!("{stream}:{name}") } else { format!("{{{stream}}}:{name}") }
+    format!("{}:{name}", tagged(stream))
+}
+
+/// The name of a stream with a hash tag of its slot.
+pub(crate) fn tagged(stream: &str) -> Cow<'_, str> {
+    if tag(stream).is_some() {
+        stream.into()
+    } else if stream.is_empty() || stream.contains('}') {
+        format!("{{{}}}{stream}", number_of(slot(stream))).into()
+    } else {
+        format!("{{{stream}}}").into()
+    }
+}
+
+/// The least number whose digits are in a slot.
+fn number_of(slot: u16) -> u32 {
+    static NUMBERS: OnceLock<Vec<u32>> = OnceLock::new();
+    let numbers = NUMBERS.get_or_init(|| {
+        let (mut numbers, mut missing) = (vec![u32::MAX; usize::from(SLOTS)], SLOTS);
+        let mut digits = itoa::Buffer::new();
+        for number in 0.. {
+            if missing == 0 {
+                break;
+            }
+            if let Some(place) = numbers.get_mut(usize::from(self::slot(digits.format(number))))
+                && *place == u32::MAX
+            {
+                *place = number;
+                missing -= 1;
+            }
+        }
+        numbers
+    });
+    numbers.get(usize::from(slot)).copied().unwrap_or_default()
 }
 
 /// The hash tag of a key: what decides its cluster slot in place of the whole.
@@ -51,7 +90,7 @@ pub(crate) fn slot(key: &str) -> u16 {
             if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
         })
     };
-    hashed.bytes().fold(0, step) % 16_384
+    hashed.bytes().fold(0, step) % SLOTS
 }
 
 /// Where the dead letters of a stream go.
@@ -74,7 +113,13 @@ mod tests {
     fn companions_share_the_slot_of_their_stream() {
         assert_eq!(companion("flights", "dead"), "{flights}:dead");
         assert_eq!(companion("{eu}:flights", "dead"), "{eu}:flights:dead");
-        assert_eq!(companion("a{}b", "dead"), "{a{}b}:dead");
+        for stream in
+            ["", "flights", "{eu}:flights", "a{}b", "a}b", "{}", "}{", "{}a{b}", "a{b", "{a}b}", "}", "{{x}}"]
+        {
+            let companion = companion(stream, "dead");
+            assert_eq!(slot(&companion), slot(stream), "{companion}");
+            assert!(companion.ends_with(":dead") && companion.contains(stream), "{companion}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod bridges;
 mod channels;
 mod chaos;
 mod choosing;
+mod cluster;
 mod dead_letters;
 mod delayed;
 mod effects;

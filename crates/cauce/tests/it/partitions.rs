@@ -157,7 +157,7 @@ async fn a_key_goes_to_one_partition(url: &str) {
     let mut found = 0;
     for number in 0..PARTITIONS {
         let stream = partition_stream("orders", number);
-        assert_eq!(stream, format!("{{orders#{number}}}"));
+        assert_eq!(stream, format!("{{orders}}#{number}"));
         for entry in bus.stream(&stream).range(.., 100).await.unwrap() {
             let event = Changed::decode(&entry.fields).unwrap();
             assert_eq!(partition_of(&event.order, PARTITIONS), number);
