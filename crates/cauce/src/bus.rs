@@ -101,7 +101,7 @@ impl Bus {
     }
 
     /// The same bus, which goes on publishing for so long when replies are lost; a minute at most. The default is 30 seconds. With zero it publishes
-    /// once, with a plain XADD that leaves no mark: the quickest on brokers without IDMP, and a publish that is repeated may append twice.
+    /// once, with a plain XADD, and a publish that is repeated may append twice.
     #[must_use]
     pub fn with_publish_patience(&self, patience: Duration) -> Self {
         Self { patience: patience.min(idempotent::PATIENCE_MAX), ..self.clone() }
@@ -132,7 +132,8 @@ impl Bus {
     /// calls share a connection and travel together. Dropping the future may or may not leave the event published.
     ///
     /// If the reply is lost, it is published again until the broker confirms it, for the bus's [patience](Self::with_publish_patience), and appended
-    /// once: the broker, or the script that appends, keeps a mark of each call.
+    /// once: the broker, or the script that appends, keeps a mark of the call, or the lost connection is closed at the broker and the event looked for
+    /// on the stream.
     ///
     /// # Errors
     /// If the event can't be written, or the broker refuses it. [`CommandError::OutcomeUnknown`] if it was said and not confirmed to the end of the

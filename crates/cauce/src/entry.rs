@@ -84,6 +84,8 @@ pub struct ParseEntryIdError {
 pub struct Fields {
     bulks: Bulks,
     pairs: usize,
+    /// The field `id` was made for these fields alone.
+    is_unique: bool,
 }
 
 /// Names and values as bulk strings in a row: as they come and as they are sent.
@@ -110,17 +112,18 @@ impl Fields {
     }
 
     pub(crate) fn with_capacity(pairs: usize) -> Self {
-        Self { bulks: Bulks::Own(Vec::with_capacity(pairs * PAIR_LENGTH)), pairs: 0 }
+        Self { bulks: Bulks::Own(Vec::with_capacity(pairs * PAIR_LENGTH)), pairs: 0, is_unique: false }
     }
 
     /// No fields yet, with room for an envelope and this payload.
     pub(crate) fn with_room(payload: &Self) -> Self {
-        Self { bulks: Bulks::Own(Vec::with_capacity(ENVELOPE_LENGTH + payload.bulks().len())), pairs: 0 }
+        let bulks = Bulks::Own(Vec::with_capacity(ENVELOPE_LENGTH + payload.bulks().len()));
+        Self { bulks, pairs: 0, is_unique: false }
     }
 
     /// Fields that stand in a reply, where they have been seen to be so many pairs of bulk strings.
     pub(crate) fn in_reply(reply: Arc<Vec<u8>>, range: Range<usize>, pairs: usize) -> Self {
-        Self { bulks: Bulks::Reply { reply, range }, pairs }
+        Self { bulks: Bulks::Reply { reply, range }, pairs, is_unique: false }
     }
 
     /// Appends a pair; an earlier one of that name stays.
@@ -134,6 +137,17 @@ impl Fields {
     /// Appends a pair of texts.
     pub fn push_text(&mut self, name: &str, value: impl AsRef<str>) {
         self.push(name, value.as_ref());
+    }
+
+    /// Appends the event's id, made for this entry alone.
+    pub(crate) fn push_unique_id(&mut self, id: impl AsRef<str>) {
+        self.push_text("id", id);
+        self.is_unique = true;
+    }
+
+    /// The event's id, if no other entry has it.
+    pub(crate) fn unique_id(&self) -> Option<&str> {
+        if self.is_unique { self.text("id") } else { None }
     }
 
     /// The value of the first field of that name.
@@ -184,7 +198,7 @@ impl Fields {
         let length = pairs.rest.len();
         let bulks = self.own();
         let rest = bulks.split_off(bulks.len() - length);
-        let split = Self { bulks: Bulks::Own(rest), pairs: self.pairs - kept };
+        let split = Self { bulks: Bulks::Own(rest), pairs: self.pairs - kept, is_unique: false };
         self.pairs = kept;
         split
     }
@@ -210,7 +224,7 @@ impl Fields {
         for _ in 0..pairs.checked_mul(2)? {
             rest = bulk(rest)?.1;
         }
-        rest.is_empty().then(|| Self { bulks: Bulks::Own(bulks.to_vec()), pairs })
+        rest.is_empty().then(|| Self { bulks: Bulks::Own(bulks.to_vec()), pairs, is_unique: false })
     }
 
     /// Takes the pairs out of the reply, to change them.
@@ -227,7 +241,7 @@ impl Fields {
 
 impl Default for Fields {
     fn default() -> Self {
-        Self { bulks: Bulks::Own(Vec::new()), pairs: 0 }
+        Self { bulks: Bulks::Own(Vec::new()), pairs: 0, is_unique: false }
     }
 }
 

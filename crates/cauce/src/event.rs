@@ -160,7 +160,7 @@ pub(crate) fn envelope(action: &str, payload: &Fields, metadata: &Metadata, sour
     if is_free("id") {
         match &metadata.id {
             Some(id) => fields.push_text("id", id),
-            None => fields.push_text("id", simulated::event_id()),
+            None => fields.push_unique_id(simulated::event_id()),
         }
     }
     if is_free("time") {

@@ -12,7 +12,7 @@ use super::connection::Endpoint;
 use super::mux::{Lost, Mux};
 use super::replies::Replies;
 use super::request::Request;
-use super::wire::Wire;
+use super::wire::{Identity, Wire};
 use crate::error::{CommandError, ConnectError};
 
 /// How long a command waits for a connection before it gives up.
@@ -34,17 +34,40 @@ struct Shared {
 }
 
 struct State {
-    connection: Option<Arc<Mux>>,
+    connection: Option<Open>,
     /// Which connection this is: a failure reported of an older one is old news.
     number: u64,
     problem: String,
+}
+
+#[derive(Clone)]
+struct Open {
+    mux: Arc<Mux>,
+    peer: Arc<Peer>,
+}
+
+/// A connection of a link, also when it is gone.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Counts the connections of the link.
+    pub(crate) number: u64,
+    /// By which it can be closed at the broker, if it can.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// A request without a reply.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: CommandError,
+    /// The connection that it was sent on, if it was: the broker may still carry it out.
+    pub(crate) sent: Option<Arc<Peer>>,
 }
 
 impl Link {
     /// # Errors
     /// If the first connection can't be opened.
     pub(crate) async fn open(endpoint: Endpoint) -> Result<Self, ConnectError> {
-        let connection = Some(open(&endpoint).await?);
+        let connection = Some(open(&endpoint, 1).await?);
         let state = State { connection, number: 1, problem: String::new() };
         Ok(Self {
             shared: Arc::new(Shared { endpoint, state: Mutex::new(state), opened: watch::Sender::new(1) }),
@@ -84,31 +107,45 @@ impl Link {
     /// # Errors
     /// If there is no connection for as long as commands wait, or it breaks or is silent for too long before the reply.
     pub(crate) async fn call(&self, request: &Request) -> Result<Replies, CommandError> {
+        self.call_by(request).await.map(|(replies, _)| replies).map_err(|failed| failed.error)
+    }
+
+    /// As [`call`](Self::call); says which connection it was.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub(crate) async fn call_by(&self, request: &Request) -> Result<(Replies, Arc<Peer>), Failed> {
         let mut found = self.shared.current();
         let mut deadline = None;
         loop {
-            let (connection, number) = match found.take() {
+            let Open { mux, peer } = match found.take() {
                 Some(found) => found,
                 None => {
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
-                    self.connection(deadline).await?
+                    self.connection(deadline).await.map_err(|error| Failed { error, sent: None })?
                 }
             };
-            let problem = match connection.call(request).await {
-                Ok(replies) => return Ok(replies),
+            let problem = match mux.call(request).await {
+                Ok(replies) => return Ok((replies, peer)),
                 Err(Lost::Unsent(problem)) => {
-                    self.shared.broken(number, &problem);
+                    self.shared.broken(peer.number, &problem);
                     continue;
                 }
                 Err(Lost::Unanswered(problem)) => problem,
             };
-            self.shared.broken(number, &problem);
+            self.shared.broken(peer.number, &problem);
             let url = self.shared.endpoint.address.to_string();
-            return Err(CommandError::OutcomeUnknown { url, problem: problem.to_string() });
+            let error = CommandError::OutcomeUnknown { url, problem: problem.to_string() };
+            return Err(Failed { error, sent: Some(peer) });
         }
     }
 
-    async fn connection(&self, deadline: Instant) -> Result<(Arc<Mux>, u64), CommandError> {
+    /// Whether the connection of now could be closed at the broker from another one.
+    pub(crate) fn is_closable(&self) -> bool {
+        self.shared.lock().connection.as_ref().is_some_and(|open| open.peer.identity.is_some())
+    }
+
+    async fn connection(&self, deadline: Instant) -> Result<Open, CommandError> {
         let mut opened = self.shared.opened.subscribe();
         let wait = async {
             loop {
@@ -127,9 +164,10 @@ impl Link {
     }
 }
 
-async fn open(endpoint: &Endpoint) -> Result<Arc<Mux>, ConnectError> {
-    let (wire, _) = Wire::open(endpoint).await?;
-    Ok(Arc::new(Mux::new(wire.into_stream())))
+async fn open(endpoint: &Endpoint, number: u64) -> Result<Open, ConnectError> {
+    let (wire, identity) = Wire::open_known(endpoint).await?;
+    let mux = Arc::new(Mux::new(wire.into_stream()));
+    Ok(Open { mux, peer: Arc::new(Peer { number, identity }) })
 }
 
 impl std::fmt::Debug for Link {
@@ -143,9 +181,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn current(&self) -> Option<(Arc<Mux>, u64)> {
-        let state = self.lock();
-        Some((state.connection.clone()?, state.number))
+    fn current(&self) -> Option<Open> {
+        self.lock().connection.clone()
     }
 
     fn broken(self: &Arc<Self>, number: u64, problem: &str) {
@@ -164,15 +201,18 @@ impl Shared {
 async fn reopen(shared: Weak<Shared>) {
     let mut backoff = Backoff::new();
     loop {
-        let Some(endpoint) = shared.upgrade().map(|shared| shared.endpoint.clone()) else { return };
-        let opened = open(&endpoint).await;
+        let Some((endpoint, number)) =
+            shared.upgrade().map(|shared| (shared.endpoint.clone(), shared.lock().number + 1))
+        else {
+            return;
+        };
+        let opened = open(&endpoint, number).await;
         let Some(shared) = shared.upgrade() else { return };
         match opened {
             Ok(connection) => {
                 let mut state = shared.lock();
                 state.connection = Some(connection);
-                state.number += 1;
-                let number = state.number;
+                state.number = number;
                 drop(state);
                 shared.opened.send_replace(number);
                 tracing::info!(broker = %endpoint.address, "connected again");

@@ -13,6 +13,8 @@ use super::address::Address;
 use super::connection::Endpoint;
 use super::dial::ByteStream;
 use super::replies::{REPLY_MAX, Reply, Scan, malformed};
+use super::reply;
+use super::request::Request;
 use crate::error::{CommandError, ConnectError};
 
 pub(crate) use super::replies::Replies;
@@ -33,7 +35,18 @@ impl Wire {
     /// # Errors
     /// If nobody answers, or the broker refuses.
     pub(crate) async fn open(endpoint: &Endpoint) -> Result<(Self, i64), ConnectError> {
-        endpoint.in_time(Self::open_unbounded(endpoint)).await
+        let (wire, id, _) = endpoint.in_time(Self::open_unbounded(endpoint, Vec::new())).await?;
+        Ok((wire, id))
+    }
+
+    /// As [`open`](Self::open), with a way to close the connection later, from another one; `None` where the broker forbids that or does not know
+    /// how.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(super) async fn open_known(endpoint: &Endpoint) -> Result<(Self, Option<Identity>), ConnectError> {
+        let (wire, _, mut replies) = endpoint.in_time(Self::open_unbounded(endpoint, introduction())).await?;
+        Ok((wire, Identity::read(&mut replies)))
     }
 
     /// The stream, on which the log-in is done and nothing under way.
@@ -41,15 +54,19 @@ impl Wire {
         self.stream
     }
 
-    async fn open_unbounded(endpoint: &Endpoint) -> Result<(Self, i64), ConnectError> {
+    /// The replies to what is asked for beside the log-in follow.
+    async fn open_unbounded(
+        endpoint: &Endpoint,
+        asked: Vec<Cmd>,
+    ) -> Result<(Self, i64, Replies), ConnectError> {
         let address = Arc::clone(&endpoint.address);
         let unreachable = |source| ConnectError::Unreachable { url: endpoint.address.to_string(), source };
         let stream = endpoint.source.open(&address).await?;
         let mut wire = Self { stream, buffer: Vec::new(), address: Arc::clone(&address) };
         let commands = login(&address);
-        let request: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
+        let request: Vec<u8> = commands.iter().chain(&asked).flat_map(Cmd::get_packed_command).collect();
         let mut replies = wire
-            .exchange(&request, commands.len())
+            .exchange(&request, commands.len() + asked.len())
             .await
             .map_err(|error| unreachable(io::Error::other(error)))?;
         let mut id = 0;
@@ -65,7 +82,7 @@ impl Wire {
                 _ => {}
             }
         }
-        Ok((wire, id))
+        Ok((wire, id, replies))
     }
 
     /// Sends a request and waits for that many replies. Not to be used again after it was dropped in between or failed.
@@ -100,6 +117,53 @@ impl Wire {
             }
         }
     }
+}
+
+/// A connection, as the broker knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Which life of which server: another one after a restart, and after a failover.
+    pub(crate) server: String,
+    /// Never given twice in one life of a server.
+    id: String,
+    /// Tells it from a connection of the same id at another server.
+    address: String,
+}
+
+impl Identity {
+    /// The replies to [`introduction`].
+    fn read(replies: &mut Replies) -> Option<Self> {
+        let mut texts = [(); 3].map(|()| replies.tree().ok());
+        let closing = texts[2].take();
+        let [about, server, _] = texts.map(|text| text.and_then(reply::text));
+        let of = |text: &Option<String>, name: &str, separator: &[char]| {
+            let mut parts = text.as_ref()?.split(separator);
+            parts
+                .find_map(|part| part.strip_prefix(name))
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned)
+        };
+        reply::integer(&closing?)?;
+        Some(Self {
+            server: of(&server, "run_id:", &['\r', '\n'])?,
+            id: of(&about, "id=", &[' '])?,
+            address: of(&about, "addr=", &[' '])?,
+        })
+    }
+
+    /// Closes it from another connection: says how many were closed. What it had sent and the broker had not begun is not carried out any more.
+    pub(crate) fn close(&self, request: &mut Request) {
+        request.command(6).arg("CLIENT").arg("KILL").arg("ID").arg(&self.id).arg("ADDR").arg(&self.address);
+    }
+}
+
+/// Who this connection is, which server that is, and whether connections may be closed: one that can't exist.
+fn introduction() -> Vec<Cmd> {
+    let (mut about, mut server, mut close) = (cmd("CLIENT"), cmd("INFO"), cmd("CLIENT"));
+    about.arg("INFO");
+    server.arg("server");
+    close.arg("KILL").arg("ID").arg(i64::MAX).arg("ADDR").arg("0.0.0.0:0");
+    vec![about, server, close]
 }
 
 /// Who we are, and which connection this is.

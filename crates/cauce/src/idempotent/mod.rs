@@ -1,25 +1,34 @@
 //! Publishing that repeats itself: an event whose reply was lost is published again, and appended once.
 //!
-//! | the event's id | its mark | kept |
-//! |---|---|---|
-//! | made by the bus | where the broker has `XADD ... IDMP` (Redis 8.6, `cauce serve`, inside the process), the broker's own | 100 s |
-//! | made by the bus, elsewhere | a place in `{stream}:sent:PRODUCER`, written by the script that appends | 5 min |
-//! | chosen by the publisher | `{stream}:sent`, written by the script that appends, whoever publishes | the last 1,000 at least, 100,000 at most, else 10 min |
+//! | the event's id | how it is known whether it was appended |
+//! |---|---|
+//! | made by the bus | where the broker has `XADD ... IDMP` (Redis 8.6, `cauce serve`, inside the process): its own mark, kept 100 s |
+//! | made by the bus, elsewhere, on a stream that it published on within the last second | a plain XADD leaves no mark: the lost connection is closed at the broker, and the event looked for on the stream (`lookup.rs`) |
+//! | made by the bus, elsewhere, else | a mark in a place of `{stream}:sent:PRODUCER`, written by the script that appends, kept 5 min |
+//! | chosen by the publisher | a mark in `{stream}:sent`, written by the script that appends, whoever publishes; the last 1,000 at least, 100,000 at most, else 10 min |
 //!
 //! A call of a bus has a place of its own while it is under way, where nobody else's mark can push its mark out, and it gives up before the mark is too
 //! old: the mark of a call outlives the call.
+//!
+//! Events are looked for only on streams that were seen to keep what they get (`recent.rs`), by connections that may be closed; else each leaves a mark.
+
+mod attempts;
+mod lookup;
+mod places;
+mod recent;
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::{Value, cmd};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::Instant;
 
-use crate::backend::backoff::Backoff;
+pub(crate) use self::attempts::Attempts;
+use self::lookup::{Fate, Lookups};
+use self::places::Places;
+use self::recent::{Recent, Way};
 use crate::backend::command::{companion, push_xadd, xadd};
-use crate::backend::link::Link;
+use crate::backend::link::{Failed, Link};
+use crate::backend::replies::Reply;
 use crate::backend::reply;
 use crate::backend::request::Request;
 use crate::entry::{EntryId, Fields};
@@ -27,16 +36,13 @@ use crate::error::CommandError;
 use crate::script::Script;
 
 macro_rules! script {
-    ($file:literal) => {
-        Script::new(include_str!($file))
-    };
     ($($file:literal),+) => {
         Script::new(concat!($(include_str!($file)),+))
     };
 }
 
-static PUBLISH: Script = script!("publish.lua");
-static PUBLISH_ALL: Script = script!("publish_all.lua");
+static PUBLISH: Script = script!("calm.lua", "publish.lua");
+static PUBLISH_ALL: Script = script!("calm.lua", "publish_all.lua");
 static PUBLISH_ONCE: Script = script!("../service/scripts/prelude.lua", "sent.lua", "publish_once.lua");
 
 /// How long publishing goes on by default when replies are lost.
@@ -67,42 +73,8 @@ pub(crate) struct Publisher {
     broker: AtomicU8,
     singles: Places,
     series: Places,
-}
-
-/// Where marks are kept, each place for one call at a time.
-struct Places {
-    permits: Semaphore,
-    free: Mutex<Vec<usize>>,
-}
-
-/// A place, until it is dropped.
-struct Place<'a> {
-    places: &'a Places,
-    number: usize,
-    _permit: Option<SemaphorePermit<'a>>,
-}
-
-impl Places {
-    fn new(count: usize) -> Self {
-        Self { permits: Semaphore::new(count), free: Mutex::new((0..count).rev().collect()) }
-    }
-
-    async fn take(&self) -> Place<'_> {
-        // Nobody closes the semaphore, and there are as many permits as places.
-        let permit = self.permits.acquire().await.ok();
-        Place { places: self, number: self.lock().pop().unwrap_or(0), _permit: permit }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<usize>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        // Taken next: a bus that publishes one after the other needs one place.
-        self.places.lock().push(self.number);
-    }
+    recent: Recent,
+    lookups: Lookups,
 }
 
 impl Publisher {
@@ -113,6 +85,8 @@ impl Publisher {
             broker: AtomicU8::new(UNKNOWN),
             singles: Places::new(CALLS_MAX),
             series: Places::new(SERIES_MAX),
+            recent: Recent::default(),
+            lookups: Lookups::default(),
         }
     }
 
@@ -130,15 +104,95 @@ impl Publisher {
         if patience.is_zero() || fields.len() > PAIRS_MAX {
             return link.call(&xadd(stream, fields)).await?.entry_id();
         }
+        let mut attempts = Attempts::new(patience);
+        let look = match self.way(link, stream, std::slice::from_ref(fields)) {
+            Way::Marked { look } => look,
+            Way::Plain(after) => {
+                match self.append_plainly(link, &mut attempts, stream, fields, after).await {
+                    Some(outcome) => return outcome,
+                    None => true,
+                }
+            }
+        };
         let place = self.singles.take().await;
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let mut attempts = Attempts::new(patience);
         loop {
-            let said = self.say(link, stream, place.number, number, fields).await;
+            let said = self.say(link, stream, place.number, number, look, fields).await;
             if let Some(outcome) = attempts.ended(said).await {
                 return outcome;
             }
         }
+    }
+
+    /// Whether events leave marks.
+    fn way(&self, link: &Link, stream: &str, entries: &[Fields]) -> Way {
+        let is_scripted = self.broker.load(Ordering::Relaxed) == SCRIPTED;
+        // Where the broker has marks of its own, or nothing is known of it, nothing needs to be seen.
+        if !is_scripted {
+            return Way::Marked { look: self.broker.load(Ordering::Relaxed) == UNKNOWN };
+        }
+        let way = self.recent.way(stream);
+        let can_be_found = || link.is_closable() && entries.iter().all(|fields| fields.unique_id().is_some());
+        match way {
+            Way::Plain(_) if !can_be_found() => Way::Marked { look: false },
+            way => way,
+        }
+    }
+
+    /// Appends an entry without a mark. `None`: it was certainly not appended, and is to be said again.
+    async fn append_plainly(
+        &self,
+        link: &Link,
+        attempts: &mut Attempts,
+        stream: &str,
+        fields: &Fields,
+        after: EntryId,
+    ) -> Option<Result<EntryId, CommandError>> {
+        let failed = match link.call_by(&xadd(stream, fields)).await {
+            Ok((mut replies, _)) => {
+                let said = replies.entry_id();
+                if let Ok(entry) = said {
+                    self.recent.confirmed(stream, entry);
+                    return Some(Ok(entry));
+                }
+                return attempts.ended(said).await;
+            }
+            Err(failed) => failed,
+        };
+        let event = fields.unique_id()?;
+        match self.fates(link, attempts, failed, stream, after, &[event]).await {
+            Ok(fates) => match fates.first() {
+                Some(Fate::Appended(entry)) => Some(Ok(*entry)),
+                _ => None,
+            },
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// What became of entries without marks; each was appended, or never will be.
+    ///
+    /// # Errors
+    /// If that can't be known.
+    async fn fates(
+        &self,
+        link: &Link,
+        attempts: &mut Attempts,
+        failed: Failed,
+        stream: &str,
+        after: EntryId,
+        events: &[&str],
+    ) -> Result<Vec<Fate>, CommandError> {
+        // Without a connection nothing was sent.
+        let Some(lost) = failed.sent else { return Err(failed.error) };
+        tracing::debug!(error = %failed.error, stream, "replies were lost; the events are looked for");
+        attempts.lost(failed.error.clone());
+        let fates = self.lookups.fates(link, attempts, &lost, stream, after, events).await?;
+        if fates.contains(&Fate::Unclear) {
+            self.recent.forget(stream);
+            return Err(failed.error);
+        }
+        attempts.settled();
+        Ok(fates)
     }
 
     async fn say(
@@ -147,6 +201,7 @@ impl Publisher {
         stream: &str,
         place: usize,
         number: u64,
+        look: bool,
         fields: &Fields,
     ) -> Result<EntryId, CommandError> {
         if self.is_native(link).await? {
@@ -155,7 +210,7 @@ impl Publisher {
             native(&mut request, stream, &name, number, fields);
             self.renounce(link.call(&request).await?.entry_id())
         } else {
-            self.scripted(link, stream, place, number, fields).await
+            self.scripted(link, stream, place, number, look, fields).await
         }
     }
 
@@ -167,37 +222,77 @@ impl Publisher {
         stream: &str,
         entries: &[Fields],
     ) -> (Vec<EntryId>, Result<(), CommandError>) {
-        let plain = patience.is_zero() || entries.iter().any(|fields| fields.len() > PAIRS_MAX);
-        let place = self.series.take().await;
-        let first = self.calls.fetch_add(entries.len() as u64, Ordering::Relaxed);
-        let replies = if plain {
-            let mut request = Request::default();
-            for fields in entries {
-                push_xadd(&mut request, stream, fields);
-            }
-            entry_ids(link, &request).await
-        } else {
-            let mut attempts = Attempts::new(patience);
-            loop {
-                let said = self.say_all(link, stream, place.number, first, entries).await;
-                if let Some(outcome) = attempts.ended(said).await {
-                    break outcome;
+        if patience.is_zero() || entries.iter().any(|fields| fields.len() > PAIRS_MAX) {
+            let said = entry_ids(link, &series(stream, entries)).await;
+            return confirmed(entries.len(), said);
+        }
+        let mut attempts = Attempts::new(patience);
+        let (mut before, mut rest) = (Vec::new(), entries);
+        let look = match self.way(link, stream, entries) {
+            Way::Marked { look } => look,
+            Way::Plain(after) => {
+                match self.append_all_plainly(link, &mut attempts, stream, entries, after).await {
+                    Series::Ended(said) => return confirmed(entries.len(), said),
+                    Series::Begun(ids) => before = ids,
                 }
+                rest = entries.get(before.len()..).unwrap_or_default();
+                if rest.is_empty() {
+                    return (before, Ok(()));
+                }
+                true
             }
         };
-        let mut confirmed = Vec::with_capacity(entries.len());
-        let unexpected = Err(CommandError::Unexpected { command: "XADD" });
-        for reply in match replies {
-            Ok(replies) => replies,
-            Err(error) => return (confirmed, Err(error)),
-        } {
-            match reply {
-                Ok(id) => confirmed.push(id),
-                Err(error) => return (confirmed, Err(error)),
+        let place = self.series.take().await;
+        let first = self.calls.fetch_add(rest.len() as u64, Ordering::Relaxed);
+        let said = loop {
+            let said = self.say_all(link, stream, place.number, first, look, rest).await;
+            if let Some(outcome) = attempts.ended(said).await {
+                break outcome;
             }
+        };
+        let (ids, end) = confirmed(rest.len(), said);
+        before.extend(ids);
+        (before, end)
+    }
+
+    /// Appends entries in order without marks.
+    async fn append_all_plainly(
+        &self,
+        link: &Link,
+        attempts: &mut Attempts,
+        stream: &str,
+        entries: &[Fields],
+        after: EntryId,
+    ) -> Series {
+        let request = series(stream, entries);
+        let failed = match link.call_by(&request).await {
+            Ok((mut replies, _)) => {
+                let said: Said = entries.iter().map(|_| replies.entry_id()).collect();
+                if let Some(last) = said.iter().rev().find_map(|said| said.as_ref().ok()) {
+                    self.recent.confirmed(stream, *last);
+                }
+                return Series::Ended(Ok(said));
+            }
+            Err(failed) => failed,
+        };
+        let lost = failed.error.clone();
+        let events: Vec<&str> = entries.iter().filter_map(Fields::unique_id).collect();
+        let fates = match self.fates(link, attempts, failed, stream, after, &events).await {
+            Ok(fates) => fates,
+            Err(error) => return Series::Ended(Err(error)),
+        };
+        let mut begun = Vec::with_capacity(entries.len());
+        let mut fates = fates.into_iter().peekable();
+        while let Some(Fate::Appended(entry)) = fates.peek() {
+            begun.push(*entry);
+            fates.next();
         }
-        let all = confirmed.len() == entries.len();
-        (confirmed, if all { Ok(()) } else { unexpected })
+        if fates.any(|fate| fate != Fate::Never) {
+            // One in between was refused: they can't be in order any more.
+            let said = begun.into_iter().map(Ok).chain([Err(lost)]);
+            return Series::Ended(Ok(said.collect()));
+        }
+        Series::Begun(begun)
     }
 
     async fn say_all(
@@ -206,10 +301,11 @@ impl Publisher {
         stream: &str,
         place: usize,
         first: u64,
+        look: bool,
         entries: &[Fields],
     ) -> Result<Said, CommandError> {
         if !self.is_native(link).await? {
-            return self.scripted_all(link, stream, place, first, entries).await;
+            return self.scripted_all(link, stream, place, first, look, entries).await;
         }
         let mut request = Request::default();
         for (at, fields) in entries.iter().enumerate() {
@@ -225,12 +321,19 @@ impl Publisher {
         stream: &str,
         place: usize,
         number: u64,
+        look: bool,
         fields: &Fields,
     ) -> Result<EntryId, CommandError> {
         let marks = companion(stream, &format!("sent:{}", self.producer));
         let mut call = PUBLISH.with_keys([stream, &marks]);
-        call.number(place as u64).number(number).number(KEPT_MS).fields(fields);
-        call.call(link).await?.entry_id()
+        call.number(place as u64).number(number).number(KEPT_MS).number(u64::from(look)).fields(fields);
+        let mut replies = call.call(link).await?;
+        replies.list();
+        let entry = replies.entry_id()?;
+        if look {
+            self.recent.looked(stream, entry, replies.value() == Some(Reply::Integer(1)));
+        }
+        Ok(entry)
     }
 
     async fn scripted_all(
@@ -239,17 +342,23 @@ impl Publisher {
         stream: &str,
         place: usize,
         number: u64,
+        look: bool,
         entries: &[Fields],
     ) -> Result<Said, CommandError> {
         let marks = companion(stream, &format!("sent:{}", self.producer));
         let mut call = PUBLISH_ALL.with_keys([stream, &marks]);
-        call.arg(format!("series:{place}")).arg(number.to_string()).arg(KEPT_MS.to_string());
+        call.arg(format!("series:{place}")).number(number).number(KEPT_MS).number(u64::from(look));
         for fields in entries {
             call.number(2 * fields.len() as u64).fields(fields);
         }
         let mut replies = call.call(link).await?;
         let count = replies.list().ok_or(CommandError::Unexpected { command: "EVALSHA" })?;
-        Ok((0..count).map(|_| replies.entry_id()).collect())
+        let is_calm = replies.value() == Some(Reply::Integer(1));
+        let said: Said = (1..count).map(|_| replies.entry_id()).collect();
+        if look && let Some(last) = said.iter().rev().find_map(|said| said.as_ref().ok()) {
+            self.recent.looked(stream, *last, is_calm);
+        }
+        Ok(said)
     }
 
     /// Whether the broker has XADD with IDMP. Brokers are asked for the command that came with it: none says which options XADD has.
@@ -340,46 +449,42 @@ impl SentKeys {
     }
 }
 
-/// Attempts to say something, until it is answered or the patience is at its end. What may have been carried out stays unknown, however later attempts
-/// end, unless one is answered.
-pub(crate) struct Attempts {
-    end: Instant,
-    backoff: Backoff,
-    unknown: Option<CommandError>,
-}
-
-impl Attempts {
-    pub(crate) fn new(patience: Duration) -> Self {
-        let end = Instant::now() + patience.min(PATIENCE_MAX);
-        Self { end, backoff: Backoff::new(), unknown: None }
-    }
-
-    /// The outcome, if that was the last attempt; else waits until the next is due.
-    pub(crate) async fn ended<T>(
-        &mut self,
-        said: Result<T, CommandError>,
-    ) -> Option<Result<T, CommandError>> {
-        let error = match said {
-            Ok(reply) => return Some(Ok(reply)),
-            Err(error) => error,
-        };
-        if matches!(error, CommandError::OutcomeUnknown { .. }) {
-            tracing::debug!(%error, "the reply was lost; it is said again");
-            self.unknown = Some(error.clone());
-        }
-        // What surely was not carried out is the caller's to try again, but for a broker that is not ready yet.
-        let soon = self.unknown.is_some()
-            || matches!(&error, CommandError::Refused { code, .. } if matches!(code.as_str(), "LOADING" | "BUSY" | "TRYAGAIN" | "MASTERDOWN"));
-        if !soon || !error.is_transient() || Instant::now() >= self.end {
-            return Some(Err(self.unknown.take().unwrap_or(error)));
-        }
-        self.backoff.wait().await;
-        None
-    }
-}
-
 /// What became of each of a series of entries.
 type Said = Vec<Result<EntryId, CommandError>>;
+
+/// How far a series without marks came.
+enum Series {
+    /// To its end.
+    Ended(Result<Said, CommandError>),
+    /// These were appended, and the others certainly not.
+    Begun(Vec<EntryId>),
+}
+
+/// The ids of those that are confirmed, and why the next is not.
+fn confirmed(count: usize, said: Result<Said, CommandError>) -> (Vec<EntryId>, Result<(), CommandError>) {
+    let mut ids = Vec::with_capacity(count);
+    let said = match said {
+        Ok(said) => said,
+        Err(error) => return (ids, Err(error)),
+    };
+    for reply in said {
+        match reply {
+            Ok(id) => ids.push(id),
+            Err(error) => return (ids, Err(error)),
+        }
+    }
+    let all = ids.len() == count;
+    (ids, if all { Ok(()) } else { Err(CommandError::Unexpected { command: "XADD" }) })
+}
+
+/// `XADD stream * ...` for each.
+fn series(stream: &str, entries: &[Fields]) -> Request {
+    let mut request = Request::default();
+    for fields in entries {
+        push_xadd(&mut request, stream, fields);
+    }
+    request
+}
 
 async fn entry_ids(link: &Link, request: &Request) -> Result<Said, CommandError> {
     if request.replies() == 0 {
@@ -393,39 +498,4 @@ async fn entry_ids(link: &Link, request: &Request) -> Result<Said, CommandError>
 fn native(request: &mut Request, stream: &str, producer: &str, number: u64, fields: &Fields) {
     let request = request.command(6 + 2 * fields.len()).arg("XADD").arg(stream).arg("IDMP").arg(producer);
     request.number(number).arg("*").packed(fields.bulks());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn unknown() -> CommandError {
-        CommandError::OutcomeUnknown { url: String::new(), problem: "cut".to_owned() }
-    }
-
-    fn refused(code: &str) -> CommandError {
-        CommandError::Refused { code: code.to_owned(), message: String::new() }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_unknown_stays_unknown_until_it_is_answered() {
-        let outcome = async |errors: Vec<CommandError>| {
-            let mut attempts = Attempts::new(Duration::from_secs(30));
-            for error in errors {
-                if let Some(outcome) = attempts.ended(Err(error)).await {
-                    return outcome;
-                }
-            }
-            attempts.ended(Ok(())).await.unwrap()
-        };
-        assert!(outcome(vec![unknown(), refused("LOADING"), unknown()]).await.is_ok());
-        assert!(outcome(vec![refused("LOADING")]).await.is_ok());
-        assert!(outcome(vec![refused("OOM")]).await.unwrap_err().is_refused("OOM"));
-        let after = outcome(vec![unknown(), refused("WRONGTYPE")]).await.unwrap_err();
-        assert!(matches!(after, CommandError::OutcomeUnknown { .. }), "{after}");
-        let begun = Instant::now();
-        let tired = outcome((0..1_000).map(|_| unknown()).collect()).await.unwrap_err();
-        assert!(matches!(tired, CommandError::OutcomeUnknown { .. }), "{tired}");
-        assert!(begun.elapsed() < Duration::from_secs(40));
-    }
 }

@@ -90,6 +90,7 @@ async fn a_broker_that_is_gone_for_longer_than_the_patience_leaves_the_outcome_u
     let proxy = Proxy::before(server.port()).await;
     let bus = connect(&proxy.url()).await.with_publish_patience(Duration::from_millis(300));
     bus.publish(&Cancelled::numbered(0)).await.unwrap();
+    proxy.open_door(false);
     proxy.lose_next_reply();
     let publishing = tokio::spawn({
         let bus = bus.clone();
@@ -97,6 +98,7 @@ async fn a_broker_that_is_gone_for_longer_than_the_patience_leaves_the_outcome_u
     });
     until("the reply is lost", || proxy.has_lost_all()).await;
     server.kill();
+    proxy.open_door(true);
     let lost = publishing.await.unwrap().unwrap_err();
     assert!(matches!(lost, PublishError::Command(CommandError::OutcomeUnknown { .. })), "{lost}");
 }

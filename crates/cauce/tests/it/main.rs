@@ -21,6 +21,7 @@ mod idempotent;
 mod inspection;
 mod leases;
 mod lifecycle;
+mod lookups;
 #[cfg(feature = "embedded")]
 mod matrix;
 mod members;

@@ -1,13 +1,13 @@
 //! A proxy before a server, to cut connections and to stall them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 /// What it does with what passes.
@@ -24,7 +24,18 @@ pub(crate) struct Proxy {
     cut: Arc<watch::Sender<u32>>,
     /// Replies that are still to be lost.
     losing: Arc<AtomicU32>,
+    held: Arc<Held>,
+    /// Whether new connections get through.
+    door: watch::Sender<bool>,
     listening: AbortHandle,
+}
+
+/// A request that is held up on the way.
+#[derive(Default)]
+struct Held {
+    next: AtomicBool,
+    release: Notify,
+    arrived: Notify,
 }
 
 impl Proxy {
@@ -34,19 +45,38 @@ impl Proxy {
         let state = Arc::new(watch::Sender::new(State::Flowing));
         let cut = Arc::new(watch::Sender::new(0));
         let losing = Arc::new(AtomicU32::new(0));
+        let (held, door) = (Arc::<Held>::default(), watch::Sender::new(true));
+        let (holds, mut doors) = (Arc::clone(&held), door.subscribe());
         let (states, cuts, losses) = (Arc::clone(&state), Arc::clone(&cut), Arc::clone(&losing));
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if doors.wait_for(|open| *open).await.is_err() {
+                    return;
+                }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { continue };
                 let ((from_client, to_client), (from_server, to_server)) =
                     (client.into_split(), server.into_split());
-                let none = Arc::default();
-                tokio::spawn(pass(from_client, to_server, states.subscribe(), Arc::clone(&cuts), none));
-                let losses = Arc::clone(&losses);
-                tokio::spawn(pass(from_server, to_client, states.subscribe(), Arc::clone(&cuts), losses));
+                let (none, holds) = (Arc::default(), Arc::clone(&holds));
+                tokio::spawn(pass(
+                    from_client,
+                    to_server,
+                    states.subscribe(),
+                    Arc::clone(&cuts),
+                    none,
+                    holds,
+                ));
+                let (losses, none) = (Arc::clone(&losses), Arc::default());
+                tokio::spawn(pass(
+                    from_server,
+                    to_client,
+                    states.subscribe(),
+                    Arc::clone(&cuts),
+                    losses,
+                    none,
+                ));
             }
         });
-        Self { port, state, cut, losing, listening: listening.abort_handle() }
+        Self { port, state, cut, losing, held, door, listening: listening.abort_handle() }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -61,6 +91,26 @@ impl Proxy {
     /// Lets the next request through, and cuts all connections in place of its reply.
     pub(crate) fn lose_next_reply(&self) {
         self.losing.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Holds the next request up, and cuts its connection on the client's side only.
+    pub(crate) fn hold_next_request(&self) {
+        self.held.next.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.next.load(Ordering::SeqCst)
+    }
+
+    /// Lets what is held up go on to the server; returns when that has it, or has closed the connection.
+    pub(crate) async fn release(&self) {
+        self.held.release.notify_one();
+        self.held.arrived.notified().await;
+    }
+
+    /// Whether new connections get through, or wait.
+    pub(crate) fn open_door(&self, open: bool) {
+        self.door.send_replace(open);
     }
 
     /// Whether every reply that was to be lost has been.
@@ -89,6 +139,7 @@ async fn pass(
     mut state: watch::Receiver<State>,
     cuts: Arc<watch::Sender<u32>>,
     losing: Arc<AtomicU32>,
+    held: Arc<Held>,
 ) {
     let mut cut = cuts.subscribe();
     let passing = async {
@@ -97,16 +148,28 @@ async fn pass(
             let lost = losing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
             if lost.is_ok() {
                 cuts.send_modify(|cuts| *cuts += 1);
-                return;
+                return None;
+            }
+            if length > 0 && held.next.swap(false, Ordering::SeqCst) {
+                buffer.truncate(length);
+                return Some(buffer);
             }
             let flows = state.wait_for(|state| *state == State::Flowing).await.is_ok();
             if length == 0 || !flows || to.write_all(&buffer[..length]).await.is_err() {
-                return;
+                return None;
             }
         }
+        None
     };
-    tokio::select! {
-        () = passing => {}
-        _ = cut.changed() => {}
+    let request = tokio::select! {
+        request = passing => request,
+        _ = cut.changed() => None,
+    };
+    if let Some(request) = request {
+        cuts.send_modify(|cuts| *cuts += 1);
+        drop(from);
+        held.release.notified().await;
+        let _ = to.write_all(&request).await;
+        held.arrived.notify_one();
     }
 }
