@@ -7,10 +7,12 @@
 //! - `ceiling`: tuned by hand: COUNT 1000, the next batch is read while one is handled, XACK on a second connection, values taken raw;
 //! - `ruststream`, `ruststream-batches`: a typed handler with default options, and its batches with pipelined acknowledgements;
 //! - `sea-streamer`: a consumer of a group that acknowledges each message, batches of 1000;
-//! - two consumers of `cauce` and of `plain` at once;
 //! - `publish-...`: publishing as fast as called, 256 calls at once; `publish-raw`: pipelines of 100;
 //! - `live-...`: 10,000 events a second, and how long after its publishing each is handled (99 of 100);
+//! - `pairs`: two consumers of `cauce` and of `plain` at once;
 //! - `drill`: one of a hundred of 20,000 events fails once, one always: how long after the last retry delay all is handled.
+//!
+//! `CAUCE_ONLY=cauce,ceiling` runs some of them, `CAUCE_ROUNDS=7` rounds, with `CAUCE_EVENTS=200000` events each.
 
 mod consume;
 mod live;
@@ -18,12 +20,24 @@ mod peers;
 mod publish;
 
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-const EVENTS: usize = 200_000;
-const ROUNDS: usize = 7;
+/// How many events each contender gets: `CAUCE_EVENTS`.
+fn events() -> usize {
+    static EVENTS: OnceLock<usize> = OnceLock::new();
+    *EVENTS.get_or_init(|| setting("CAUCE_EVENTS").unwrap_or(200_000))
+}
+
+fn rounds() -> usize {
+    setting("CAUCE_ROUNDS").unwrap_or(7)
+}
+
+fn setting(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.parse().ok()
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -34,14 +48,14 @@ async fn main() -> Result<()> {
             let begin = Instant::now();
             let cpu = cpu_seconds()?;
             match role.as_str() {
-                "cauce" => consume::cauce(url, EVENTS).await?,
+                "cauce" => consume::cauce(url, events()).await?,
                 // Until they are killed.
                 "half-cauce" => consume::cauce(url, usize::MAX).await?,
                 "half-plain" => consume::plain(url, usize::MAX).await?,
-                "plain" => consume::plain(url, EVENTS).await?,
-                "ceiling" => consume::ceiling(url, EVENTS).await?,
-                "publish-cauce" => publish::cauce(url, EVENTS).await?,
-                "publish-raw" => publish::raw(url, EVENTS).await?,
+                "plain" => consume::plain(url, events()).await?,
+                "ceiling" => consume::ceiling(url, events()).await?,
+                "publish-cauce" => publish::cauce(url, events()).await?,
+                "publish-raw" => publish::raw(url, events()).await?,
                 "ruststream" => peers::ruststream(url).await?,
                 "ruststream-batches" => peers::ruststream_batches(url).await?,
                 "sea-streamer" => peers::sea_streamer(url).await?,
@@ -82,20 +96,30 @@ async fn compare() -> Result<()> {
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    rates(&url, &["ceiling", "cauce", "plain", "ruststream", "ruststream-batches", "sea-streamer"]).await?;
-    rates(&url, &["publish-raw", "publish-cauce", "publish-ruststream", "publish-sea"]).await?;
-    pairs(&url).await?;
-    times(&url, &["live-plain", "live-cauce"]).await?;
-    times(&url, &["drill"]).await
+    let only = std::env::var("CAUCE_ONLY").unwrap_or_default();
+    // Those named that take part, or all.
+    let among = |roles: &[&'static str]| -> Vec<&'static str> {
+        roles.iter().filter(|role| only.is_empty() || only.split(',').any(|named| named == **role)).copied().collect()
+    };
+    rates(&url, &among(&["ceiling", "cauce", "plain", "ruststream", "ruststream-batches", "sea-streamer"])).await?;
+    rates(&url, &among(&["publish-raw", "publish-cauce", "publish-ruststream", "publish-sea"])).await?;
+    if !among(&["pairs"]).is_empty() {
+        pairs(&url).await?;
+    }
+    times(&url, &among(&["live-plain", "live-cauce"])).await?;
+    times(&url, &among(&["drill"])).await
 }
 
 async fn rates(url: &str, roles: &[&str]) -> Result<()> {
+    if roles.is_empty() {
+        return Ok(());
+    }
     let mut figures: Vec<Vec<(f64, f64)>> = vec![Vec::new(); roles.len()];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         for (role, figures) in roles.iter().zip(&mut figures) {
             prepare(url, role).await?;
             let (seconds, cpu) = finish(start(role, url)?, role)?;
-            figures.push((EVENTS as f64 / seconds, cpu * 1e6 / EVENTS as f64));
+            figures.push((events() as f64 / seconds, cpu * 1e6 / events() as f64));
         }
     }
     print(roles, &figures);
@@ -105,7 +129,7 @@ async fn rates(url: &str, roles: &[&str]) -> Result<()> {
 /// Two consumers of one group at once.
 async fn pairs(url: &str) -> Result<()> {
     let mut ratios = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         let mut both = Vec::new();
         for role in ["plain", "cauce"] {
             prepare(url, role).await?;
@@ -113,7 +137,7 @@ async fn pairs(url: &str) -> Result<()> {
             // Together they handle all events; who has handled his share alone can't know it, so the group is asked.
             let mut running = [start(&format!("half-{role}"), url)?, start(&format!("half-{role}"), url)?];
             wait_until_all_are_acknowledged(url).await?;
-            both.push(EVENTS as f64 / begin.elapsed().as_secs_f64());
+            both.push(events() as f64 / begin.elapsed().as_secs_f64());
             for child in &mut running {
                 child.kill()?;
                 child.wait()?;
@@ -150,7 +174,7 @@ async fn wait_until_all_are_acknowledged(url: &str) -> Result<()> {
 /// Contenders that say how long something took, in milliseconds.
 async fn times(url: &str, roles: &[&str]) -> Result<()> {
     let mut figures: Vec<Vec<f64>> = vec![Vec::new(); roles.len()];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         for (role, figures) in roles.iter().zip(&mut figures) {
             prepare(url, "publish").await?;
             figures.push(finish(start(role, url)?, role)?.0);
@@ -173,7 +197,7 @@ async fn prepare(url: &str, role: &str) -> Result<()> {
         match role {
             "ruststream" | "ruststream-batches" => publish::raw_in(url, "_payload").await?,
             "sea-streamer" => publish::raw_in(url, "msg").await?,
-            _ => publish::raw(url, EVENTS).await?,
+            _ => publish::raw(url, events()).await?,
         }
         redis::cmd("XGROUP").arg("CREATE").arg("streamsKey").arg("group").arg("0").exec_async(&mut connection).await?;
     }

@@ -14,7 +14,7 @@ use sea_streamer_types::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::EVENTS;
+use crate::events;
 
 /// Calls under way at once.
 const AT_ONCE: usize = 256;
@@ -35,8 +35,8 @@ pub fn payload(number: usize) -> String {
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 static ALL_HANDLED: Notify = Notify::const_new();
 
-fn count(events: usize) {
-    if HANDLED.fetch_add(events, Ordering::Relaxed) + events == EVENTS {
+fn count(handled: usize) {
+    if HANDLED.fetch_add(handled, Ordering::Relaxed) + handled == events() {
         ALL_HANDLED.notify_one();
     }
 }
@@ -76,7 +76,7 @@ pub async fn ruststream_batches(url: &str) -> Result<()> {
 pub async fn publish_ruststream(url: &str) -> Result<()> {
     let connected = RedisBroker::standalone(url).connect().await.map_err(|error| anyhow::anyhow!("{error}"))?;
     let publisher = connected.publisher();
-    let mut published = stream::iter(0..EVENTS)
+    let mut published = stream::iter(0..events())
         .map(|number| {
             let publisher = &publisher;
             async move {
@@ -103,7 +103,7 @@ pub async fn sea_streamer(url: &str) -> Result<()> {
     options.set_auto_commit_interval(Duration::ZERO);
     options.set_batch_size(1000);
     let mut consumer = streamer(url).await?.create_consumer(&[StreamKey::new("streamsKey")?], options).await?;
-    for _ in 0..EVENTS {
+    for _ in 0..events() {
         let message = consumer.next().await?;
         let event: Action = serde_json::from_slice(message.message().as_bytes())?;
         std::hint::black_box(&event);
@@ -117,7 +117,7 @@ pub async fn sea_streamer(url: &str) -> Result<()> {
 pub async fn publish_sea_streamer(url: &str) -> Result<()> {
     let mut producer = streamer(url).await?.create_producer(StreamKey::new("streamsKey")?, Default::default()).await?;
     let mut receipts = std::collections::VecDeque::with_capacity(AT_ONCE);
-    for number in 0..EVENTS {
+    for number in 0..events() {
         if receipts.len() == AT_ONCE
             && let Some(oldest) = receipts.pop_front()
         {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use cauce::{Bus, Metadata};
 use futures_util::{StreamExt, stream};
 
-use crate::EVENTS;
+use crate::events;
 use crate::consume::Action;
 use crate::peers::payload;
 
@@ -43,9 +43,9 @@ pub async fn raw(url: &str, events: usize) -> Result<()> {
 /// Events with all of their payload in one field.
 pub async fn raw_in(url: &str, field: &str) -> Result<()> {
     let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
-    for first in (0..EVENTS).step_by(100) {
+    for first in (0..events()).step_by(100) {
         let mut pipeline = redis::Pipeline::with_capacity(100);
-        for number in first..(first + 100).min(EVENTS) {
+        for number in first..(first + 100).min(events()) {
             pipeline.cmd("XADD").arg("streamsKey").arg("*").arg(field).arg(payload(number));
         }
         pipeline.exec_async(&mut connection).await?;
