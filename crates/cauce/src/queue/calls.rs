@@ -157,7 +157,7 @@ pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Caller)
         }
     }
     let sending = (!messages.is_empty()).then(|| {
-        let (invocation, suffixes) = send(keys, false, messages);
+        let (invocation, suffixes) = send(keys, false, &messages);
         Group { invocation, callers: Callers::Sending(suffixes.into_iter().zip(senders).collect()) }
     });
     let each = [visibilities, deletes].into_iter().flatten();
@@ -171,27 +171,23 @@ pub(super) fn groups(keys: &Keys, calls: impl IntoIterator<Item = (Call, Caller)
 
 /// A send of messages with their delays in milliseconds, where those are not the queue's: each of them or, if it is `atomic`, all or
 /// none. The ids of the messages will end with the suffixes, which are sorted so that the ids are in the order of the messages.
-pub(super) fn send(keys: &Keys, atomic: bool, messages: Vec<Letter>) -> (Invocation, Vec<Suffix>) {
+pub(super) fn send(keys: &Keys, atomic: bool, messages: &[Letter]) -> (Invocation, Vec<Suffix>) {
     let suffixes = suffixes(messages.len());
     let mut invocation = SEND.with_keys(keys.both());
     invocation.arg(keys.units.name()).arg(if atomic { "1" } else { "" }).arg(keys.announcement());
     let is_delayed = messages.iter().any(|letter| letter.delay_ms.is_some());
     let is_traced = messages.iter().any(|letter| letter.trace.is_some());
-    let (mut delays, mut traces) = (Vec::with_capacity(messages.len()), Vec::new());
+    let longest = messages.iter().map(|letter| letter.body.len()).max().unwrap_or(0);
     invocation.arg(if is_delayed { "1" } else { "" }).arg(if is_traced { "1" } else { "" });
-    for Letter { delay_ms, body, trace } in messages {
-        invocation.arg(body);
-        delays.push(delay_ms);
-        traces.push(trace);
+    invocation.number(longest as u64);
+    for (suffix, letter) in suffixes.iter().zip(messages) {
+        invocation.arg(suffix).arg(&letter.body);
     }
-    for suffix in &suffixes {
-        invocation.arg(*suffix);
+    for letter in messages.iter().filter(|_| is_delayed) {
+        invocation.arg(letter.delay_ms.map(|delay| delay.to_string()).unwrap_or_default());
     }
-    for delay in delays.into_iter().filter(|_| is_delayed) {
-        invocation.arg(delay.map(|delay| delay.to_string()).unwrap_or_default());
-    }
-    for trace in traces.into_iter().filter(|_| is_traced) {
-        invocation.arg(trace.map(|trace| trace.to_string()).unwrap_or_default());
+    for letter in messages.iter().filter(|_| is_traced) {
+        invocation.arg(letter.trace.map(|trace| trace.to_string()).unwrap_or_default());
     }
     (invocation, suffixes)
 }

@@ -121,7 +121,7 @@ impl Queue {
                 bytes += body.len();
                 messages.push(Letter { delay_ms, body, trace });
             }
-            let (invocation, suffixes) = calls::send(&self.calls.keys, true, messages);
+            let (invocation, suffixes) = calls::send(&self.calls.keys, true, &messages);
             let result = invocation.call(&self.calls.link).await.map_err(Failure::Command);
             match result.and_then(|replies| sent(replies, &suffixes)) {
                 Ok(Sent::All(mut ids)) => confirmed.append(&mut ids),

@@ -6,20 +6,21 @@
 pub(super) use crate::script::{Invocation, Script};
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => {
+    ($($name:ident = $($piece:literal)*;)*) => {
         $(pub(super) static $name: Script =
-            Script::new(concat!(include_str!("scripts/prelude.lua"), include_str!($file)));)*
+            Script::new(concat!(include_str!("scripts/prelude.lua"), $(include_str!(concat!("scripts/", $piece, ".lua"))),*));)*
     };
 }
 
+// Each with the functions that it needs and no others: a function costs as often as the script runs.
 scripts! {
-    CREATE = "scripts/create.lua";
-    REMOVE = "scripts/remove.lua";
-    ATTRIBUTES = "scripts/attributes.lua";
-    SEND = "scripts/send.lua";
-    RECEIVE = "scripts/receive.lua";
-    DELETE = "scripts/delete.lua";
-    VISIBILITY = "scripts/visibility.lua";
-    MOVE = "scripts/move.lua";
-    FORWARD = "scripts/forward.lua";
+    CREATE = "create";
+    REMOVE = "remove";
+    ATTRIBUTES = "problem" "attributes";
+    SEND = "ids" "fits" "problem" "send";
+    RECEIVE = "problem" "receive";
+    DELETE = "delete";
+    VISIBILITY = "problem" "visibility";
+    MOVE = "problem" "move";
+    FORWARD = "ids" "fits" "problem" "forward";
 }

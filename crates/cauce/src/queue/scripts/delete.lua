@@ -1,32 +1,42 @@
 -- KEYS: messages, hash. ARGV per message: id, the receive count that it must have or ''. Replies per message with 1, or 0 if it is
 -- not there or was received by somebody else since.
 if #ARGV == 2 then
-  local id = ARGV[1]
-  if ARGV[2] ~= '' and ARGV[2] ~= call('HGET', KEYS[2], id .. ':rc') then return {0} end
+  local id, fence = ARGV[1], ARGV[2]
+  local rc = id .. ':rc'
+  if fence ~= '' and fence ~= call('HGET', KEYS[2], rc) then return {0} end
   local gone = call('ZREM', KEYS[1], id)
-  return {call('HDEL', KEYS[2], id, id .. ':rc', id .. ':fr', id .. ':dead', id .. ':trace') > 0 and gone or 0}
+  return {call('HDEL', KEYS[2], id, rc, id .. ':fr', id .. ':dead', id .. ':trace') > 0 and gone or 0}
 end
-local ids, fields = {}, {}
-for i = 1, #ARGV / 2 do
-  local id = ARGV[2 * i - 1]
-  ids[i], fields[2 * i - 1], fields[2 * i] = id, id, id .. ':rc'
+local argv, names, is_fenced = ARGV, {'extras'}, false
+for i = 1, #argv, 2 do
+  names[#names + 1] = argv[i] .. ':rc'
+  is_fenced = is_fenced or argv[i + 1] ~= ''
 end
-local found = call('HMGET', KEYS[2], unpack(fields))
-local scores = call('ZMSCORE', KEYS[1], unpack(ids))
-local replies, gone, left, seen = {}, {}, {}, {}
-for i, id in ipairs(ids) do
-  local fence, n = ARGV[2 * i], #gone
+local found = is_fenced and call('HMGET', KEYS[2], unpack(names)) or {call('HGET', KEYS[2], 'extras')}
+local extras = found[1]
+local replies, gone, left, places, n = {}, {}, {}, {}, 0
+for i = 1, #argv / 2 do
+  local id, fence = argv[2 * i - 1], argv[2 * i]
   replies[i] = 0
-  if not seen[id] and (fence == '' or fence == found[2 * i]) then
-    seen[id] = true
-    if scores[i] and found[2 * i - 1] then replies[i] = 1 end
-    gone[n + 1] = id
-    left[5 * n + 1], left[5 * n + 2], left[5 * n + 3] = id, id .. ':rc', id .. ':fr'
-    left[5 * n + 4], left[5 * n + 5] = id .. ':dead', id .. ':trace'
+  if not places[id] and (fence == '' or fence == found[i + 1]) then
+    replies[i], places[id], n = 1, i, n + 1
+    gone[n] = id
+    left[3 * n - 2], left[3 * n - 1], left[3 * n] = id, names[i + 1], id .. ':fr'
   end
 end
-if #gone > 0 then
-  call('ZREM', KEYS[1], unpack(gone))
-  call('HDEL', KEYS[2], unpack(left))
+if n == 0 then return replies end
+if call('ZREM', KEYS[1], unpack(gone)) < n then
+  -- Those were there whose bodies are.
+  local bodies = call('HMGET', KEYS[2], unpack(gone))
+  for i = 1, n do
+    if not bodies[i] then replies[places[gone[i]]] = 0 end
+  end
+end
+call('HDEL', KEYS[2], unpack(left))
+if extras then
+  for i = 1, n do
+    left[2 * i - 1], left[2 * i] = gone[i] .. ':dead', gone[i] .. ':trace'
+  end
+  call('HDEL', KEYS[2], unpack(left, 1, 2 * n))
 end
 return replies

@@ -13,7 +13,7 @@ local t = call('TIME')
 local due = t[1] * 1000 + (t[2] - t[2] % 1000) / 1000 + q[2] * (ARGV[1] == 'ms' and 1 or 1000)
 local prefix, maxsize = prefix(t), tonumber(q[3])
 if maxsize < 0 then maxsize = math.huge end
-local scores, bodies, sent, seen, last, stopped = {}, {}, 0, 0, nil, ''
+local scores, bodies, sent, seen, last, stopped, extras = {}, {}, 0, 0, nil, '', nil
 for _, entry in ipairs(read[1][2]) do
   local fields = {}
   for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
@@ -31,6 +31,7 @@ for _, entry in ipairs(read[1][2]) do
     if fields.traceparent then
       bodies[#bodies + 1] = id .. ':trace'
       bodies[#bodies + 1] = fields.traceparent
+      extras = true
     end
   end
   seen, last = seen + 1, entry[1]
@@ -43,6 +44,10 @@ if stopped ~= '' then
 end
 if sent > 0 then
   call('ZADD', KEYS[1], unpack(scores))
+  if extras then
+    bodies[#bodies + 1] = 'extras'
+    bodies[#bodies + 1] = '1'
+  end
   call('HSET', KEYS[2], 'totalsent', (q[4] or 0) + sent, unpack(bodies))
   if ARGV[2] ~= '' then
     local size = call('ZCARD', KEYS[1])

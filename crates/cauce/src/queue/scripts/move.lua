@@ -18,14 +18,15 @@ call('ZREM', KEYS[1], id)
 call('HDEL', KEYS[2], id, id .. ':rc', id .. ':fr', id .. ':dead', id .. ':trace')
 call('ZADD', KEYS[3], now, id)
 call('HSET', KEYS[4], id, found[1])
-if found[4] then call('HSET', KEYS[4], id .. ':trace', found[4]) end
+if found[4] then call('HSET', KEYS[4], id .. ':trace', found[4], 'extras', '1') end
 call('HINCRBY', KEYS[4], 'totalsent', 1)
 if ARGV[8] ~= '1' and found[2] then
   call('HSET', KEYS[4], id .. ':rc', found[2], id .. ':fr', found[3] or now)
 end
 if ARGV[4] ~= '' then
   -- The time of death is the server's: it goes in before the closing brace.
-  call('HSET', KEYS[4], id .. ':dead', sub(ARGV[4], 1, -2) .. string.format(',"died_at_ms":%.0f}', now))
+  local death = sub(ARGV[4], 1, -2) .. string.format(',"died_at_ms":%.0f}', now)
+  call('HSET', KEYS[4], id .. ':dead', death, 'extras', '1')
 end
 if ARGV[9] ~= '' then call('PUBLISH', ARGV[9], call('ZCARD', KEYS[3])) end
 return 1
