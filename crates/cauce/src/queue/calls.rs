@@ -242,6 +242,10 @@ pub(super) fn fenced(fence: Option<u64>) -> String {
 }
 
 impl Group {
+    pub(super) const fn is_receive(&self) -> bool {
+        matches!(self.callers, Callers::Sharing(..))
+    }
+
     /// Hands each caller its part. Returns the messages that nobody takes any more and that are still in the queue.
     pub(super) fn answer(self, result: Result<Replies, CommandError>) -> Vec<super::Message> {
         let result = result.map_err(Failure::Command).and_then(|replies| match Failure::of(&replies) {

@@ -19,6 +19,8 @@ on_every_target!(
     sizes_are_counted_as_javascript_counts,
     errors_have_the_names_of_rsmq,
     what_was_received_by_others_is_fenced,
+    concurrent_deletes_have_their_own_outcomes,
+    calls_that_are_given_up_hold_up_nobody,
     messages_move_in_one_step,
     events_travel_as_json,
 );
@@ -272,6 +274,94 @@ async fn events_travel_as_json(url: &str) {
 }
 
 /// What a client that died in mid-step may leave behind.
+async fn concurrent_deletes_have_their_own_outcomes(url: &str) {
+    let queue = made(&connect(url).await, "jobs").await;
+    queue.send_all(&numbers(0..4)).await.unwrap();
+    let [a, b, c, d] = queue.receive_many(4, None).await.unwrap().try_into().unwrap();
+    let mut stale = c.clone();
+    stale.receive_count = 7;
+    let unknown: MessageId = "fmfr6gkg1iZ0123456789abcdefABCDE".parse().unwrap();
+    // The first goes alone, the others together.
+    let outcomes = tokio::join!(
+        queue.delete(a.id),
+        queue.delete(b.id),
+        queue.delete(b.id),
+        queue.delete_received(&stale),
+        queue.delete(unknown),
+        queue.delete_received(&d),
+    );
+    let outcomes = [outcomes.0, outcomes.1, outcomes.2, outcomes.3, outcomes.4, outcomes.5];
+    assert_eq!(outcomes.map(Result::unwrap), [true, true, false, false, false, true]);
+    assert_eq!(queue.attributes().await.unwrap().msgs, 1);
+    assert!(queue.delete_received(&c).await.unwrap());
+}
+
+/// A round of nobody was sent as a request without commands, and its reply waited for.
+async fn calls_that_are_given_up_hold_up_nobody(url: &str) {
+    let queue = made(&connect(url).await, "jobs").await;
+    let mut under_way = Box::pin(queue.receive());
+    let mut given_up = Box::pin(queue.receive());
+    for call in [&mut under_way, &mut given_up] {
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx).is_pending()));
+        assert!(polled.await, "it waits for the broker");
+    }
+    drop(given_up);
+    assert_eq!(under_way.await.unwrap(), None);
+    // Before the connection is taken for dead.
+    let answered = tokio::time::timeout(secs(5), queue.receive()).await;
+    assert_eq!(answered.expect("it is answered").unwrap(), None);
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_messages_that_are_gone() {
+    let server = Server::start();
+    let queue = made(&connect(&server.url()).await, "jobs").await;
+    let ids = queue.send_all(&numbers(0..8)).await.unwrap();
+    for id in &ids {
+        let (dead, trace) = (format!("{id}:dead"), format!("{id}:trace"));
+        server.cli(&["HSET", "rsmq:jobs:Q", "extras", "1", &dead, "{}", &trace, "none"]);
+    }
+    assert_eq!(queue.receive_many(4, None).await.unwrap().len(), 4);
+    let deleted = futures_util::future::join_all(ids[..4].iter().map(|id| queue.delete(*id))).await;
+    assert!(deleted.into_iter().all(|deleted| deleted.unwrap()));
+    assert_eq!(queue.pop_many(4).await.unwrap().len(), 4);
+    let fields = server.cli(&["HKEYS", "rsmq:jobs:Q"]);
+    assert!(fields.lines().all(|field| field.len() < 32), "{fields}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_sends_keep_their_order_when_scripts_are_forgotten() {
+    let server = Server::start();
+    let queue = made(&connect(&server.url()).await, "jobs").await;
+    let unknown: MessageId = "fmfr6gkg1iZ0123456789abcdefABCDE".parse().unwrap();
+    let bodies = numbers(0..3000);
+    let calls = async {
+        let sends = futures_util::future::join_all(bodies.iter().map(|body| queue.send(body)));
+        // So many others that two rounds are under way.
+        let deletes = futures_util::future::join_all(bodies.iter().map(|_| queue.delete(unknown)));
+        let (sends, deletes) = tokio::join!(sends, deletes);
+        assert!(sends.into_iter().all(|sent| sent.is_ok()));
+        assert!(deletes.into_iter().all(|deleted| !deleted.unwrap()));
+    };
+    let flushes = async {
+        loop {
+            assert_eq!(server.cli(&["SCRIPT", "FLUSH"]), "OK");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = calls => {}
+        () = flushes => {}
+    }
+    let mut found = Vec::new();
+    while found.len() < bodies.len() {
+        let popped = queue.pop_many(256).await.unwrap();
+        assert!(!popped.is_empty(), "{} are there", found.len());
+        found.extend(texts(&popped));
+    }
+    assert_eq!(found, bodies);
+}
+
 #[tokio::test]
 async fn a_leftover_id_is_cleared_away() {
     let server = Server::start();
