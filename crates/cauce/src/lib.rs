@@ -97,8 +97,9 @@ pub use middleware::{
 };
 pub use partition::{partition_of, partition_stream};
 pub use queue::{
-    DeadMessage, Message, MessageId, Queue, QueueArguments, QueueAttributes, QueueChanges, QueueDelivery,
-    QueueError, QueueExtract, QueueOptions, Queues, RunningWorker, SendAllError, Units, Worker, WorkerError,
+    DeadMessage, Message, MessageId, Queue, QueueArguments, QueueAttributes, QueueBatch, QueueBatchArguments,
+    QueueChanges, QueueDelivery, QueueError, QueueExtract, QueueOptions, Queues, RunningWorker, SendAllError,
+    Units, Worker, WorkerError,
 };
 pub use request::{Answer, Reply, Request, RequestError};
 pub use schedule::{Cron, CronError, RunningCron, Scheduled};

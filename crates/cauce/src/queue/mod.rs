@@ -26,7 +26,10 @@ pub use message::Message;
 pub use name::{MessageId, Units};
 pub use queue::Queue;
 pub(crate) use worker::WorkerCore;
-pub use worker::{QueueArguments, QueueDelivery, QueueExtract, RunningWorker, Worker, WorkerError};
+pub use worker::{
+    QueueArguments, QueueBatch, QueueBatchArguments, QueueDelivery, QueueExtract, RunningWorker, Worker,
+    WorkerError,
+};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -1,6 +1,9 @@
 //! Batches: several events for one call of a handler.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::extract::Delivery;
+use super::handler::{BatchFuture, HandlerFuture};
 use super::outcome::HandlerError;
 
 /// Several events of one kind, in the order of their streams, for one call of a handler; see [`Service::on_batch`](crate::Service::on_batch).
@@ -75,6 +78,28 @@ impl IntoOutcomes for Vec<Result<(), HandlerError>> {
         }
         self
     }
+}
+
+/// A batch's handler with something around it, to which it is one call that fails if any of the `length` events does.
+pub(crate) fn as_one_call(
+    handler: BatchFuture,
+    length: usize,
+    around: impl FnOnce(HandlerFuture) -> HandlerFuture,
+) -> BatchFuture {
+    let results = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&results);
+    let whole = around(Box::pin(async move {
+        let results = handler.await;
+        let failure = results.iter().find_map(|result| result.as_ref().err()).map(HandlerError::again);
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(results);
+        failure.map_or(Ok(()), Err)
+    }));
+    Box::pin(async move {
+        let outcome = whole.await;
+        let results = results.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Without results the handler was not called, or not to its end.
+        results.unwrap_or_else(|| outcome.into_outcomes(length))
+    })
 }
 
 #[cfg(test)]

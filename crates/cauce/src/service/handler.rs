@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::slice;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::{Batch, IntoOutcomes};
+use super::batch::{Batch, IntoOutcomes, as_one_call};
 use super::calls::message;
 use super::core::Core;
 use super::extract::{Context, Delivery, Extract, FromRef, Names, State};
@@ -273,22 +273,9 @@ fn around_batch(called: &[Delivered], names: &Names, handler: BatchFuture) -> Ba
     if names.around.is_empty() && span.is_disabled() {
         return handler;
     }
-    let results = Arc::new(Mutex::new(None));
-    let kept = Arc::clone(&results);
-    let whole = Box::pin(async move {
-        let results = handler.await;
-        let failure = results.iter().find_map(|result| result.as_ref().err()).map(HandlerError::again);
-        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(results);
-        failure.map_or(Ok(()), Err)
-    });
-    let whole = names.around.around(|| incoming(called, names), whole);
-    Box::pin(async move {
-        let outcome = trace::handling(span, None, whole).await;
-        let results = results.lock().unwrap_or_else(PoisonError::into_inner).take();
-        results.unwrap_or_else(|| match outcome {
-            Ok(()) => (0..length).map(|_| Ok(())).collect(),
-            Err(error) => (0..length).map(|_| Err(error.again())).collect(),
-        })
+    as_one_call(handler, length, |whole| {
+        let whole = names.around.around(|| incoming(called, names), whole);
+        Box::pin(trace::handling(span, None, whole))
     })
 }
 

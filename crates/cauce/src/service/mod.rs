@@ -32,10 +32,12 @@ mod worker;
 pub(crate) use self::core::Core;
 pub use self::core::Start;
 pub use attempts::PastAttempt;
+pub(crate) use batch::as_one_call;
 pub use batch::{Batch, IntoOutcomes};
 #[cfg(feature = "testing")]
 pub(crate) use calls::message as panic_message;
 pub use extract::{Context, Delivery, Extract, FromRef, Headers, State};
+pub(crate) use handler::BatchFuture;
 pub use handler::{Arguments, BatchArguments, Handler};
 pub use handling::Handling;
 pub(crate) use lane::{attempts_key, due_key, members_key, owner_key, reader_key};

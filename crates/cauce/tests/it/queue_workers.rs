@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use cauce::{
-    Bus, DeadMessage, HandlerError, Message, Queue, QueueDelivery, QueueOptions, Report, Retry, State, Worker,
+    Bus, DeadMessage, HandlerError, Message, Queue, QueueBatch, QueueDelivery, QueueOptions, Report, Retry,
+    State, Worker,
 };
 
 use crate::support::{Cancelled, Seen, Server, connect, on_every_target, soon, until, until_async};
@@ -19,6 +20,10 @@ on_every_target!(
     what_every_delivery_kills_is_buried_unrun,
     stopping_hands_back_at_once,
     a_worker_waits_for_delayed_messages,
+    batches_are_as_long_as_they_can_be,
+    each_message_of_a_batch_has_its_own_end,
+    what_waits_for_its_batch_goes_back_uncounted,
+    a_batch_that_is_cut_off_is_visible_at_once,
 );
 
 const SOON: Duration = Duration::from_millis(10);
@@ -264,6 +269,101 @@ async fn a_worker_waits_for_delayed_messages(url: &str) {
     assert_eq!(seen.all(), ["now", "later"]);
     assert!(begin.elapsed() >= LEASE - SOON, "{:?}", begin.elapsed());
     running.stop().await;
+}
+
+async fn batches_are_as_long_as_they_can_be(url: &str) {
+    let bus = connect(url).await;
+    let queue = made(&bus).await;
+    queue.send_all(&Cancelled::series(25)).await.unwrap();
+    let seen = Seen::new();
+    let handler = async |batch: QueueBatch<Cancelled>, State(seen): State<Seen<Vec<u32>>>| {
+        assert!(batch.iter().all(|(_, delivery)| delivery.attempt == 1));
+        seen.push(batch.into_messages().into_iter().map(|event| event.passengers).collect());
+    };
+    let worker = Worker::new(&queue).state(seen.clone()).concurrency(1).on_batch(10, LEASE / 3, handler);
+    let running = worker.start().await.unwrap();
+    emptied(&queue).await;
+    let whole: [Vec<u32>; 3] = [(0..10).collect(), (10..20).collect(), (20..25).collect()];
+    assert_eq!(seen.all(), whole);
+    // The time that a message waits for others begins with the message.
+    queue.send(&Cancelled::numbered(25)).await.unwrap();
+    emptied(&queue).await;
+    assert_eq!(seen.all().last(), Some(&vec![25]));
+    let report = running.stop().await;
+    assert_eq!((report.handled, report.failed, report.late), (26, 0, 0), "{report}");
+}
+
+async fn each_message_of_a_batch_has_its_own_end(url: &str) {
+    let bus = connect(url).await;
+    let queue = made(&bus).await;
+    queue.send(&"not an event".to_owned()).await.unwrap();
+    queue.send_all(&Cancelled::series(6)).await.unwrap();
+    let odd_ones_fail = async |batch: QueueBatch<Cancelled>| -> Vec<Result<(), HandlerError>> {
+        let outcome = |(event, delivery): &(Cancelled, QueueDelivery)| match event.passengers {
+            1 if delivery.attempt == 1 => Err(HandlerError::failed("later")),
+            3 => Err(HandlerError::reject("never")),
+            _ => Ok(()),
+        };
+        batch.iter().map(outcome).collect()
+    };
+    let worker = Worker::new(&queue).retry(Retry::fixed(SOON).max_attempts(3));
+    let running = worker.on_batch(10, SOON, odd_ones_fail).start().await.unwrap();
+    until("all are settled", || running.report().handled == 5 && running.report().dead == 2).await;
+    emptied(&queue).await;
+    let mut dead: Vec<_> = letters(&queue).await.into_iter().map(|letter| letter.reason).collect();
+    dead.sort();
+    assert_eq!(dead, ["rejected", "undecodable"]);
+    let report = running.stop().await;
+    assert_eq!((report.failed, report.retried), (2, 1), "{report}");
+    // A panic, and a batch that takes too long, are failures of all.
+    queue.send_all(&Cancelled::series(4)).await.unwrap();
+    let all_fail = async |batch: QueueBatch<Cancelled>| {
+        assert!(batch.iter().all(|(event, _)| event.passengers >= 2), "not these");
+        std::future::pending::<()>().await;
+    };
+    let worker = Worker::new(&queue).retry(Retry::none()).handler_timeout(SOON * 3);
+    let running = worker.on_batch(2, SOON, all_fail).start().await.unwrap();
+    until("all are dead", || running.report().dead == 4).await;
+    let mut dead: Vec<_> = letters(&queue).await.into_iter().map(|letter| letter.reason).collect();
+    dead.sort();
+    assert_eq!(dead, ["panicked", "panicked", "rejected", "timed out", "timed out", "undecodable"]);
+    running.stop().await;
+}
+
+async fn what_waits_for_its_batch_goes_back_uncounted(url: &str) {
+    let bus = connect(url).await;
+    let queue = made(&bus).await;
+    queue.send_all(&Cancelled::series(3)).await.unwrap();
+    let seen = Seen::new();
+    let handler =
+        async |batch: QueueBatch<Cancelled>, State(seen): State<Seen<usize>>| seen.push(batch.len());
+    let worker = Worker::new(&queue).state(seen.clone()).on_batch(10, HOUR, handler).visibility(LEASE);
+    let running = worker.start().await.unwrap();
+    until("they wait", || running.held() == 3).await;
+    // They stay this worker's beyond their visibility timeout.
+    assert!(queue.receive_wait(LEASE * 2).await.unwrap().is_none());
+    let report = running.stop().await;
+    assert_eq!((report.handled, report.failed, report.cut_off), (0, 0, 0), "{report}");
+    let left = queue.receive_many(10, None).await.unwrap();
+    assert!(left.iter().map(|message| message.receive_count).eq([1, 1, 1]), "{left:?}");
+    assert_eq!(seen.len(), 0, "it was never full");
+}
+
+async fn a_batch_that_is_cut_off_is_visible_at_once(url: &str) {
+    let bus = connect(url).await;
+    let queue = made(&bus).await;
+    queue.send_all(&Cancelled::series(4)).await.unwrap();
+    let hangs = async |_: QueueBatch<Cancelled>| std::future::pending::<()>().await;
+    let worker = Worker::new(&queue).on_batch(2, SOON, hangs).concurrency(1).shutdown_deadline(SOON);
+    let running = worker.start().await.unwrap();
+    // One batch in its handler; the next may not begin beside it, so nothing is received for it.
+    until("a batch is running", || running.held() == 2).await;
+    let report = running.stop().await;
+    assert_eq!((report.handled, report.cut_off), (0, 2), "{report}");
+    let mut counts: Vec<_> =
+        queue.receive_many(10, None).await.unwrap().iter().map(|message| message.receive_count).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 1, 2, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

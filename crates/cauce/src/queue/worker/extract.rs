@@ -97,10 +97,10 @@ arguments!(A, C, D, F, G);
 pub(super) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
 
 /// A handler with its state, its types forgotten.
-pub(super) type Route =
+pub(super) type Call =
     Box<dyn Fn(&Message, &QueueDelivery) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
 
-pub(super) fn route<H, A, S>(handler: H, state: S) -> Route
+pub(super) fn call<H, A, S>(handler: H, state: S) -> Call
 where
     H: Handler<A, Output: IntoOutcome, Future: Send>,
     A: QueueArguments<S>,

@@ -1,23 +1,28 @@
 //! `Worker`: handles the messages of a queue.
 
+mod batch;
+mod ended;
 mod extract;
 mod lease;
 mod running;
 mod settle;
 
+pub use batch::{QueueBatch, QueueBatchArguments};
 pub use extract::{QueueArguments, QueueDelivery, QueueExtract};
 pub use running::RunningWorker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::extract::{Route, route};
+use self::batch::{Route, batch_call};
+use self::extract::call;
 use self::running::Core;
 pub(crate) use self::running::Core as WorkerCore;
+use super::combine::ROUND_LENGTH;
 use super::error::QueueError;
 use super::queue::Queue;
 use crate::middleware::{Chain, Middleware};
-use crate::service::{Handler, IntoOutcome, Report, Retry, termination};
+use crate::service::{Handler, IntoOutcome, IntoOutcomes, Report, Retry, termination};
 
 /// Handles the messages of one queue, under the same model as [`Service`](crate::Service).
 ///
@@ -84,7 +89,37 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
         H: Handler<A, Output: IntoOutcome, Future: Send>,
         A: QueueArguments<S>,
     {
-        self.route = Some(route(handler, self.state.clone()));
+        self.route = Some(Route::One(call(handler, self.state.clone())));
+        self
+    }
+
+    /// The handler, called with batches: an async function whose first argument is a [`QueueBatch`] of up to `length` messages (at most 256),
+    /// and after it what all of them share: [`State`](crate::State). A batch begins when it is full, or when its first message has waited for
+    /// `linger`. Each message is deleted, tried again, or becomes a dead letter by itself: a handler that returns one `Result` fails
+    /// them all, one that returns a list says which. [`concurrency`](Self::concurrency) counts batches. What still waits for its batch when the
+    /// worker stops goes back as if it had never been received.
+    ///
+    /// ```no_run
+    /// # async fn example(bus: &cauce::Bus) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use cauce::{QueueBatch, Worker};
+    ///
+    /// let queue = bus.queues().queue("rows")?;
+    /// let store = async |rows: QueueBatch<String>| {
+    ///     println!("one insert with {} rows", rows.len());
+    /// };
+    /// Worker::new(&queue).on_batch(100, Duration::from_millis(20), store).run().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_batch<H, A>(mut self, length: usize, linger: Duration, handler: H) -> Self
+    where
+        H: Handler<A, Output: IntoOutcomes, Future: Send>,
+        A: QueueBatchArguments<S>,
+    {
+        let call = batch_call(handler, self.state.clone());
+        self.route = Some(Route::Many { call, length: length.clamp(1, ROUND_LENGTH), linger });
         self
     }
 

@@ -1,6 +1,6 @@
 //! A running worker: one task receives, calls handlers and hands out what is to be settled; one renews.
 
-use std::any::Any;
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,21 +8,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::super::calls::{Failure, Take};
+use super::super::combine::ROUND_LENGTH;
 use super::super::message::Message;
 use super::super::queue::Queue;
-use super::extract::{HandlerFuture, QueueDelivery, Route};
+use super::batch::{BatchCall, Route};
+use super::ended::{Ended, attempt, finish, finish_batch};
+use super::extract::{Call, HandlerFuture, QueueDelivery};
 use super::lease::{self, Held};
 use super::{Settings, settle};
 use crate::backend::backoff::Backoff;
 use crate::entry::Fields;
 use crate::middleware::{Chain, Incoming};
-use crate::service::{Counters, HandlerError, Report, Verdict};
+use crate::service::{Counters, Report, Verdict, as_one_call};
 use crate::trace;
 
 /// How long the last words to the broker may take when a worker stops.
@@ -84,17 +86,20 @@ impl Core {
 
 impl Core {
     /// The handler in its span, with the middleware around it.
-    fn around(&self, message: &Message, delivery: &QueueDelivery, handler: HandlerFuture) -> HandlerFuture {
+    fn around(&self, messages: &[Message], handler: HandlerFuture) -> HandlerFuture {
+        let Some(message) = messages.first() else { return handler };
+        let attempt = messages.iter().map(attempt).max().unwrap_or(1);
         let incoming = || Incoming {
             from: Arc::clone(&self.name),
             by: Arc::clone(&self.name),
             id: message.id.to_string(),
-            attempt: delivery.attempt,
-            length: 1,
+            attempt,
+            length: messages.len(),
             fields: Fields::new(),
         };
         let handler = self.around.around(incoming, handler);
-        let parent = message.trace();
+        // A batch has as many parents as messages, so it continues none.
+        let parent = message.trace().filter(|_| messages.len() == 1);
         let span = tracing::info_span!(
             "handle",
             otel.name = format!("process {}", self.name),
@@ -105,7 +110,8 @@ impl Core {
             messaging.operation.type = "process",
             messaging.destination.name = &*self.name,
             messaging.message.id = %message.id,
-            attempt = delivery.attempt,
+            messaging.batch.message_count = messages.len(),
+            attempt,
         );
         if parent.is_none() && span.is_disabled() {
             handler
@@ -132,6 +138,8 @@ impl RunningWorker {
         let work = Work {
             core: Arc::clone(&core),
             running: JoinSet::new(),
+            in_calls: 0,
+            gathering: VecDeque::new(),
             settling: JoinSet::new(),
             handled: Vec::new(),
             cut: watch::Sender::new(false),
@@ -178,36 +186,14 @@ impl std::fmt::Debug for RunningWorker {
     }
 }
 
-/// How a handler ended.
-enum Ended {
-    Handled,
-    Failed { reason: &'static str, error: String, verdict: Verdict },
-    CutOff,
-}
-
-impl Ended {
-    fn of(result: Result<(), HandlerError>) -> Self {
-        match result {
-            Ok(()) => Self::Handled,
-            Err(error) => {
-                let verdict = error.verdict();
-                let reason = if verdict == Verdict::Reject { "rejected" } else { "failed" };
-                Self::Failed { reason, error: error.to_string(), verdict }
-            }
-        }
-    }
-
-    fn panicked(panic: &(dyn Any + Send)) -> Self {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let error = text.unwrap_or("a panic without a message").to_owned();
-        Self::Failed { reason: "panicked", error, verdict: Verdict::Retry }
-    }
-}
-
 struct Work {
     core: Arc<Core>,
-    running: JoinSet<(Message, Ended)>,
+    /// Calls of the handler, each with what became of its messages.
+    running: JoinSet<Vec<(Message, Ended)>>,
+    /// How many messages those have.
+    in_calls: usize,
+    /// Messages that wait for others of their batch, and since when.
+    gathering: VecDeque<(Message, QueueDelivery, Instant)>,
     settling: JoinSet<()>,
     /// To be deleted in one step.
     handled: Vec<Message>,
@@ -222,12 +208,18 @@ impl Work {
         let mut receiving: Option<Receiving> = None;
         let mut backoff = Backoff::new();
         loop {
-            let concurrency = self.core.settings.concurrency;
-            let room = concurrency.saturating_sub(self.running.len());
+            let room = self.room();
             // One receive for several handlers, not one for each that ends.
-            if receiving.is_none() && room > 0 && room >= concurrency / 4 {
-                receiving = Some(self.receive(room));
+            if receiving.is_none() && room > 0 && room >= self.capacity() / 4 {
+                receiving = Some(self.receive(room.min(ROUND_LENGTH)));
             }
+            let due = self.batch_due();
+            let gathered = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             let received = async {
                 match receiving.as_mut() {
                     Some(receiving) => receiving.await,
@@ -239,6 +231,7 @@ impl Work {
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(ended) = self.running.join_next() => self.ended(ended),
                 Some(_) = self.settling.join_next() => {}
+                () = gathered => {}
                 result = received => {
                     receiving = None;
                     match result {
@@ -261,6 +254,7 @@ impl Work {
             while let Some(ended) = self.running.try_join_next() {
                 self.ended(ended);
             }
+            self.begin_batches();
             self.delete_handled();
         }
         drop(receiving);
@@ -273,7 +267,65 @@ impl Work {
         Box::pin(async move { waiters.wait(room, take).await })
     }
 
-    /// Calls the handler. Its first step runs here: most handlers that only compute end in it, and cost no task.
+    /// How many messages may be in hand.
+    fn capacity(&self) -> usize {
+        self.core.settings.concurrency.saturating_mul(self.core.route.length())
+    }
+
+    fn room(&self) -> usize {
+        self.capacity().saturating_sub(self.in_calls + self.gathering.len())
+    }
+
+    /// When the next batch begins even if it is not full; nothing if there is none, or no room for a call.
+    fn batch_due(&self) -> Option<Instant> {
+        let (.., since) = self.gathering.front()?;
+        let has_room = self.running.len() < self.core.settings.concurrency;
+        has_room.then(|| *since + self.core.route.linger())
+    }
+
+    fn begin_batches(&mut self) {
+        let core = Arc::clone(&self.core);
+        let Route::Many { call, length, .. } = &core.route else { return };
+        while let Some(due) = self.batch_due() {
+            if self.gathering.len() < *length && Instant::now() < due {
+                return;
+            }
+            let end = self.gathering.len().min(*length);
+            let batch =
+                self.gathering.drain(..end).map(|(message, delivery, _)| (message, delivery)).collect();
+            self.start_batch(call, batch);
+        }
+    }
+
+    fn start_batch(&mut self, call: &BatchCall, batch: Vec<(Message, QueueDelivery)>) {
+        let begun = call(batch);
+        for (message, error) in begun.undecodable {
+            self.bury(message, "undecodable", error);
+        }
+        let messages = begun.called;
+        let future = match begun.future {
+            None => return,
+            Some(Err(panic)) => {
+                return messages
+                    .into_iter()
+                    .for_each(|message| self.settle(message, Ended::panicked(&*panic)));
+            }
+            Some(Ok(future)) => future,
+        };
+        let future = as_one_call(future, messages.len(), |whole| self.core.around(&messages, whole));
+        let timeout = self.core.settings.handler_timeout;
+        let mut cut = self.cut.subscribe();
+        self.in_calls += messages.len();
+        self.running.spawn(async move {
+            let ended = tokio::select! {
+                biased;
+                ended = finish_batch(future, messages.len(), timeout) => ended,
+                _ = cut.wait_for(|cut| *cut) => messages.iter().map(|_| Ended::CutOff).collect(),
+            };
+            messages.into_iter().zip(ended).collect()
+        });
+    }
+
     fn start(&mut self, message: Message) {
         let core = &self.core;
         let delivery = QueueDelivery::of(&core.name, &message);
@@ -286,11 +338,20 @@ impl Work {
         if delivery.attempt > 1 {
             core.counters.retried.one();
         }
-        let called = std::panic::catch_unwind(AssertUnwindSafe(|| (core.route)(&message, &delivery)));
+        match &Arc::clone(core).route {
+            Route::One(call) => self.start_one(call, message, &delivery),
+            Route::Many { .. } => self.gathering.push_back((message, delivery, Instant::now())),
+        }
+    }
+
+    /// Calls the handler. Its first step runs here: most handlers that only compute end in it, and cost no task.
+    fn start_one(&mut self, call: &Call, message: Message, delivery: &QueueDelivery) {
+        let core = &self.core;
+        let called = std::panic::catch_unwind(AssertUnwindSafe(|| call(&message, delivery)));
         let mut future = match called {
             Err(panic) => return self.settle(message, Ended::panicked(&*panic)),
             Ok(Err(error)) => return self.bury(message, "undecodable", error.to_string()),
-            Ok(Ok(future)) => core.around(&message, &delivery, future),
+            Ok(Ok(future)) => core.around(std::slice::from_ref(&message), future),
         };
         let first = std::panic::catch_unwind(AssertUnwindSafe(|| {
             future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
@@ -301,6 +362,7 @@ impl Work {
             Ok(Poll::Pending) => {
                 let timeout = core.settings.handler_timeout;
                 let mut cut = self.cut.subscribe();
+                self.in_calls += 1;
                 // Its task polls it again at once, so nothing is lost by the waker that went nowhere.
                 self.running.spawn(async move {
                     let ended = tokio::select! {
@@ -308,15 +370,18 @@ impl Work {
                         ended = finish(future, timeout) => ended,
                         _ = cut.wait_for(|cut| *cut) => Ended::CutOff,
                     };
-                    (message, ended)
+                    vec![(message, ended)]
                 });
             }
         }
     }
 
-    fn ended(&mut self, ended: Result<(Message, Ended), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<Vec<(Message, Ended)>, tokio::task::JoinError>) {
         match ended {
-            Ok((message, ended)) => self.settle(message, ended),
+            Ok(ended) => {
+                self.in_calls -= ended.len();
+                ended.into_iter().for_each(|(message, ended)| self.settle(message, ended));
+            }
             // Panics are caught inside, so only a runtime that shuts down ends a task so. The message comes again.
             Err(error) => tracing::error!(%error, "a handler's task ended abnormally"),
         }
@@ -332,8 +397,7 @@ impl Work {
             Ended::Failed { reason, error, verdict } => (reason, error, verdict),
         };
         self.core.counters.failed.one();
-        let attempt = u32::try_from(message.receive_count).unwrap_or(u32::MAX);
-        let age = message.age();
+        let (attempt, age) = (attempt(&message), message.age());
         let retry = &self.core.settings.retry;
         let delay = match verdict {
             Verdict::Reject => None,
@@ -354,6 +418,18 @@ impl Work {
         self.settling.spawn(settle::bury(Arc::clone(&self.core), message, reason, error));
     }
 
+    /// What waits for its batch goes back as if it had never been received.
+    fn hand_back_gathered(&mut self) {
+        let gathered: Vec<_> = self.gathering.drain(..).map(|(message, ..)| message).collect();
+        if !gathered.is_empty() {
+            let core = Arc::clone(&self.core);
+            self.settling.spawn(async move {
+                gathered.iter().for_each(|message| core.held.release(message.id));
+                core.queue.calls.take_back(gathered).await;
+            });
+        }
+    }
+
     fn delete_handled(&mut self) {
         if !self.handled.is_empty() {
             let handled = std::mem::take(&mut self.handled);
@@ -363,6 +439,7 @@ impl Work {
 
     /// Starts nothing more; running handlers may end within the deadline.
     async fn drain(mut self) {
+        self.hand_back_gathered();
         let deadline = Instant::now() + self.core.settings.shutdown_deadline;
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
             self.ended(ended);
@@ -372,9 +449,12 @@ impl Work {
         // One that blocks its thread can't be ended: its message comes again after the visibility timeout.
         let (mut cut_off, deadline) = (Vec::new(), Instant::now() + CUT_OFF_TIME);
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
-            match ended {
-                Ok((message, Ended::CutOff)) => cut_off.push(message),
-                ended => self.ended(ended),
+            let Ok(ended) = ended else { continue };
+            for (message, ended) in ended {
+                match ended {
+                    Ended::CutOff => cut_off.push(message),
+                    ended => self.settle(message, ended),
+                }
             }
         }
         self.delete_handled();
@@ -391,20 +471,4 @@ impl Work {
             );
         }
     }
-}
-
-/// Lets a handler that waits run to its end.
-async fn finish(future: HandlerFuture, timeout: Option<Duration>) -> Ended {
-    let guarded = AssertUnwindSafe(future).catch_unwind();
-    let ended = match timeout {
-        Some(timeout) => match tokio::time::timeout(timeout, guarded).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                let error = format!("no end after {timeout:?}");
-                return Ended::Failed { reason: "timed out", error, verdict: Verdict::Retry };
-            }
-        },
-        None => guarded.await,
-    };
-    ended.map_or_else(|panic| Ended::panicked(&*panic), Ended::of)
 }
