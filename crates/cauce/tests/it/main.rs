@@ -45,4 +45,5 @@ mod streams;
 mod support;
 mod targets;
 mod telemetry;
+mod tls;
 mod traps;
