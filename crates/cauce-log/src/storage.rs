@@ -1,5 +1,7 @@
 //! Where segments lie: the one seam between the log and the disk.
 
+#[cfg(target_os = "linux")]
+mod direct;
 mod faulty;
 mod files;
 #[cfg(any(test, feature = "seeded-faults"))]
@@ -93,6 +95,15 @@ pub trait StorageFile: Send + Sync + Debug {
     /// # Errors
     /// What the system says.
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// The same behind everything that was written to the file before: what lies behind the bytes may be lost. Quicker, if
+    /// a sync follows.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn write_on(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_at(at, bytes)
+    }
 
     /// Makes everything durable that was written before the call. After an error nothing is known of what was
     /// written since the last success, and asking again does not tell: the system may have dropped it.

@@ -114,7 +114,7 @@ fn traced(arguments: &[&str]) -> Option<Result<(), String>> {
     }
     let place = tempfile::tempdir().unwrap();
     let (trace, directory) = (place.path().join("trace"), place.path().join("data"));
-    let outer = ["strace", "-f", "-y", "-s", "300", "-e", CALLS, "-o", trace.to_str().unwrap()];
+    let outer = ["strace", "-f", "-y", "-s", "5000", "-e", CALLS, "-o", trace.to_str().unwrap()];
     let mut server = Server::under(&outer, &directory, arguments);
     let mut connection = server.connect();
     for number in 0..ENTRIES {

@@ -108,7 +108,11 @@ impl Writer {
         let frame = self.batch.frame_mut(piece.len);
         header.seal(frame);
         debug_assert_eq!(frame.len(), FRAME_HEADER_BYTES + piece.len);
-        let written = segment.file.write_at(segment.offset, frame);
+        let written = match core.options.policy {
+            SyncPolicy::Always => segment.file.write_on(segment.offset, frame),
+            // The system is to have it at once, the disk later.
+            SyncPolicy::EverySecond | SyncPolicy::Off => segment.file.write_at(segment.offset, frame),
+        };
         written.map_err(|source| Failure::new("write", segment, source))?;
         segment.offset = format::align(segment.offset + header.total_bytes());
         segment.last = header.last();

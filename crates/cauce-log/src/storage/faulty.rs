@@ -9,6 +9,8 @@ use super::{Storage, StorageFile};
 
 /// What is written or lost as a whole.
 const SECTOR_BYTES: usize = 512;
+/// What is written past the cache at once.
+const BLOCK_BYTES: u64 = 4096;
 
 /// A disk in memory that behaves as badly as a real one may, by seed.
 ///
@@ -361,6 +363,23 @@ impl StorageFile for FaultyFile {
         };
         image.write(at, bytes.get(..len).unwrap_or_default())?;
         outcome
+    }
+
+    /// In whole blocks, as files are written past the cache: what lies before in the first one is written once more, what
+    /// lies behind in the last one is overwritten with zeros.
+    fn write_on(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let from = at / BLOCK_BYTES * BLOCK_BYTES;
+        let end = (at + bytes.len() as u64).next_multiple_of(BLOCK_BYTES).min(self.size);
+        let mut blocks = vec![0; usize::try_from(end - from).unwrap_or(usize::MAX)];
+        let (before, rest) = blocks.split_at_mut(usize::try_from(at - from).unwrap_or(usize::MAX));
+        {
+            let mut disk = self.lock();
+            let (image, _) = disk.image(self.id);
+            before.copy_from_slice(super::part(&image.live, from, before.len())?);
+        }
+        let (own, _) = rest.split_at_mut(bytes.len());
+        own.copy_from_slice(bytes);
+        self.write_at(from, &blocks)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -5,8 +5,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use super::direct::Direct;
 use super::{Storage, StorageFile};
 
 const LOCK: &str = "LOCK";
@@ -155,7 +159,7 @@ impl Storage for FileStorage {
             let _removed = fs::remove_file(path);
             return Err(error);
         }
-        Ok(Arc::new(OpenFile { file, size }))
+        Ok(Arc::new(OpenFile::new(file, size)))
     }
 
     fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -178,7 +182,7 @@ impl Storage for FileStorage {
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
         let size = file.metadata()?.len();
-        Ok(Arc::new(OpenFile { file, size }))
+        Ok(Arc::new(OpenFile::new(file, size)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -228,6 +232,30 @@ fn named(process: u32) -> String {
 struct OpenFile {
     file: File,
     size: u64,
+    #[cfg(target_os = "linux")]
+    direct: Mutex<DirectWay>,
+}
+
+/// Whether a file is written past the cache.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Default)]
+enum DirectWay {
+    #[default]
+    Untried,
+    Open(Direct),
+    /// This file system cannot.
+    Closed,
+}
+
+impl OpenFile {
+    fn new(file: File, size: u64) -> Self {
+        Self {
+            file,
+            size,
+            #[cfg(target_os = "linux")]
+            direct: Mutex::default(),
+        }
+    }
 }
 
 impl StorageFile for OpenFile {
@@ -241,6 +269,24 @@ impl StorageFile for OpenFile {
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         debug_assert!(at + bytes.len() as u64 <= self.size, "files do not grow");
+        self.file.write_all_at(bytes, at)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_on(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        debug_assert!(at + bytes.len() as u64 <= self.size, "files do not grow");
+        // Whoever panicked has written nothing that counts.
+        let mut way = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*way, DirectWay::Untried) {
+            let direct = Direct::of(&self.file).ok().filter(|_| Direct::fits(self.size));
+            *way = direct.map_or(DirectWay::Closed, DirectWay::Open);
+        }
+        if let DirectWay::Open(direct) = &mut *way {
+            match direct.write(&self.file, at, bytes) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => *way = DirectWay::Closed,
+                written => return written,
+            }
+        }
         self.file.write_all_at(bytes, at)
     }
 
