@@ -17,17 +17,17 @@ use crate::blocks::{Files, Usage};
 use crate::shared::Shared;
 
 /// How often the log's size is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A checkpoint of changes is not worth the trouble where all is so small.
 const SMALL_BYTES: u64 = 256 * 1024;
 /// Parts of a checkpoint from which on it is written anew as a whole.
 const PARTS_MAX: usize = 1000;
 
-/// So many records since the last checkpoint make one due, if it would not write more than they take: a start replays a
-/// million and a half in a second.
-const RECORDS_MAX: u64 = 500_000;
-const RECORDS_BYTES: u64 = 24 * 1024 * 1024;
+/// So many records since the last checkpoint make one due, if it would not write more than they take, at so many bytes each:
+/// a start replays about a million in a second, and more come while a checkpoint is written.
+const RECORDS_MIN: u64 = 200_000;
+const RECORD_BYTES: u64 = 50;
 
 /// A checkpoint that could not be written. The one before is still in force, and the log is kept since then.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +154,7 @@ impl Core {
         let (log, last) = (self.log.state(), lock(&self.last));
         let records = log.appended.saturating_sub(last.position);
         log.full_bytes >= self.after_bytes.max(last.bytes)
-            || records >= RECORDS_MAX && last.bytes <= RECORDS_BYTES
+            || records >= RECORDS_MIN && last.bytes <= records.saturating_mul(RECORD_BYTES)
     }
 
     fn write(&self, shared: &Shared) -> Result<u64, CheckpointError> {
