@@ -109,8 +109,8 @@ pub(super) fn run(only: &[String], items: usize, json: bool) -> anyhow::Result<(
         println!("{:<16} {:>16} {:>16}", "bytes per item", "cauce serve", "redis-server");
     }
     for case in CASES.iter().filter(|case| only.is_empty() || only.iter().any(|name| name == case.name)) {
-        let cauce_bytes = measure(case, items, Peer::cauce(false)?)?;
-        let redis_bytes = measure(case, items, Peer::redis(false)?)?;
+        let cauce_bytes = measure(case, items, Peer::cauce(false, false)?)?;
+        let redis_bytes = measure(case, items, Peer::redis(false, None)?)?;
         let row = Row { case: case.name, about: case.about, items, cauce_bytes, redis_bytes };
         if json {
             println!("{}", serde_json::to_string(&row)?);

@@ -36,12 +36,18 @@ pub(crate) struct BenchArgs {
     /// The server to compare it with (B)
     #[arg(long, conflicts_with = "spawn_redis")]
     against: Option<String>,
-    /// Start this binary's broker in memory as A, and end it afterwards
+    /// Start this binary's broker as A (in memory, unless --durable), and end it afterwards
     #[arg(long)]
     spawn_cauce: bool,
     /// Start redis-server without persistence as B (as A, if nothing else is), and end it afterwards
     #[arg(long)]
     spawn_redis: bool,
+    /// The broker started keeps its data on disk instead (in the temporary directory), every reply after its sync
+    #[arg(long, requires = "spawn_cauce")]
+    durable: bool,
+    /// The redis-server started keeps an append-only file (in the temporary directory) that is synced so
+    #[arg(long, requires = "spawn_redis", value_name = "WHEN", value_parser = ["always", "everysec", "no"])]
+    appendfsync: Option<String>,
     /// Started servers are measured through Unix sockets instead of TCP
     #[arg(long)]
     unix: bool,
@@ -91,7 +97,9 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     let chosen = choose(&args.only)?;
     let urls = args.url.into_iter().chain(args.against);
-    let sides = Sides::start(urls, args.spawn_cauce, args.spawn_redis, args.unix)?;
+    let cauce = args.spawn_cauce.then(|| Peer::cauce(args.unix, args.durable)).transpose()?;
+    let redis = args.spawn_redis.then(|| Peer::redis(args.unix, args.appendfsync.as_deref())).transpose()?;
+    let sides = Sides::choose(cauce, urls, redis)?;
     let bench = Bench { a: Target::new(&sides.a)?, b: sides.b.as_ref().map(Target::new).transpose()? };
     if !args.json {
         println!("A: {}", sides.a.label);
@@ -135,25 +143,17 @@ struct Sides {
 }
 
 impl Sides {
-    /// A is the first of: a broker started here, the URLs in their order, a redis-server started here.
-    fn start(
+    /// A is the first of: the servers started `first`, the URLs in their order, the one started `last`.
+    fn choose(
+        first: Option<(Peer, Server)>,
         urls: impl Iterator<Item = String>,
-        cauce: bool,
-        redis: bool,
-        unix: bool,
+        last: Option<(Peer, Server)>,
     ) -> anyhow::Result<Self> {
-        let mut peers = Vec::new();
-        let mut servers = Vec::new();
-        if cauce {
-            let (peer, server) = Peer::cauce(unix)?;
-            peers.push(peer);
-            servers.push(server);
-        }
+        let (mut peers, mut servers): (Vec<Peer>, Vec<Server>) = first.into_iter().unzip();
         for url in urls {
             servers.push(Server::from_url(&url)?);
         }
-        if redis {
-            let (peer, server) = Peer::redis(unix)?;
+        if let Some((peer, server)) = last {
             peers.push(peer);
             servers.push(server);
         }

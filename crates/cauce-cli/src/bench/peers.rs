@@ -1,11 +1,12 @@
 //! Servers that the benchmark starts itself, and ends when it is done.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use tempfile::TempDir;
 
 use crate::client::Server;
 
@@ -17,30 +18,41 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Peer {
     child: Child,
     socket: Option<PathBuf>,
+    /// Where it keeps its data; removed with it.
+    _directory: Option<TempDir>,
 }
 
 impl Peer {
-    /// Starts `redis-server` without persistence.
-    pub(super) fn redis(unix: bool) -> anyhow::Result<(Self, Server)> {
-        let place = Place::new("redis", unix)?;
+    /// Starts `redis-server`, without persistence or with an append-only file that is synced as `appendfsync` says.
+    pub(super) fn redis(unix: bool, appendfsync: Option<&str>) -> anyhow::Result<(Self, Server)> {
+        let mut place = Place::new("redis", unix)?;
         let mut command = Command::new("redis-server");
-        command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
-        command.args(["--port", &place.port.to_string()]);
+        command.args(["--save", "", "--bind", "127.0.0.1", "--port", &place.port.to_string()]);
         if let Some(socket) = &place.socket {
             command.arg("--unixsocket").arg(socket);
         }
-        Self::start(command, place, "redis-server")
+        let Some(when) = appendfsync else {
+            command.args(["--appendonly", "no"]);
+            return Self::start(command, place, "redis-server");
+        };
+        command.args(["--appendonly", "yes", "--appendfsync", when]).arg("--dir").arg(place.directory()?);
+        Self::start(command, place, &format!("redis-server, appendfsync {when},"))
     }
 
-    /// Starts this same binary's broker in memory.
-    pub(super) fn cauce(unix: bool) -> anyhow::Result<(Self, Server)> {
-        let place = Place::new("cauce", unix)?;
+    /// Starts this same binary's broker, in memory or durable.
+    pub(super) fn cauce(unix: bool, durable: bool) -> anyhow::Result<(Self, Server)> {
+        let mut place = Place::new("cauce", unix)?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["serve", "--memory", "--port", &place.port.to_string()]);
+        command.args(["serve", "--port", &place.port.to_string()]);
         if let Some(socket) = &place.socket {
             command.arg("--unix-socket").arg(socket);
         }
-        Self::start(command, place, "cauce serve")
+        if !durable {
+            command.arg("--memory");
+            return Self::start(command, place, "cauce serve");
+        }
+        command.args(["--sync", "always"]).arg("--dir").arg(place.directory()?);
+        Self::start(command, place, "cauce serve --sync always")
     }
 
     fn start(mut command: Command, place: Place, name: &str) -> anyhow::Result<(Self, Server)> {
@@ -50,7 +62,7 @@ impl Peer {
             Some(socket) => format!("unix:{}", socket.display()),
             None => format!("redis://127.0.0.1:{}", place.port),
         };
-        let mut peer = Self { child, socket: place.socket };
+        let mut peer = Self { child, socket: place.socket, _directory: place.directory };
         let mut server = Server::from_url(&url)?;
         let deadline = Instant::now() + START_TIMEOUT;
         while server.control().and_then(|mut control| control.call(&[b"PING"])).is_err() {
@@ -78,10 +90,11 @@ impl Drop for Peer {
     }
 }
 
-/// Where a started server listens.
+/// Where a started server listens, and keeps its data.
 struct Place {
     port: u16,
     socket: Option<PathBuf>,
+    directory: Option<TempDir>,
 }
 
 impl Place {
@@ -89,6 +102,14 @@ impl Place {
     fn new(name: &str, unix: bool) -> anyhow::Result<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let file = format!("cauce-bench-{name}-{}.sock", std::process::id());
-        Ok(Self { port, socket: unix.then(|| std::env::temp_dir().join(file)) })
+        let socket = unix.then(|| std::env::temp_dir().join(file));
+        Ok(Self { port, socket, directory: None })
+    }
+
+    /// A new directory in the temporary one.
+    fn directory(&mut self) -> anyhow::Result<&Path> {
+        let directory =
+            TempDir::with_prefix("cauce-bench-").context("no directory can be made for the data")?;
+        Ok(self.directory.insert(directory).path())
     }
 }
