@@ -75,7 +75,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let desk = Service::new("books").state(books).on(book).retry(retry).start(&bus).await?;
     let receipts = Service::new("receipts")
         .on(async |event: Receipt| {
-            println!("a receipt over {} cents for account {}", event.cents, event.account)
+            println!("a receipt over {} cents for account {}", event.cents, event.account);
         })
         .start(&bus)
         .await?;
