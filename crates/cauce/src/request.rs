@@ -24,6 +24,9 @@ use crate::trace::{TRACEPARENT, TraceContext};
 
 /// Fields of a request: where its reply goes, what the reply is to name, and for how long somebody waits, in milliseconds.
 const REPLY_TO: &str = "reply-to";
+/// How the names of streams of replies begin. A reply trims its stream and lets it expire, so no other key is given one,
+/// whatever a request asks for.
+const REPLY_STREAMS: &str = "cauce:replies:";
 const CORRELATION: &str = "correlation-id";
 const REPLY_WITHIN: &str = "reply-within";
 /// Fields of a reply that says that there is none.
@@ -222,7 +225,7 @@ impl Replies {
 
     async fn stream(self: &Arc<Self>, link: &Link) -> &str {
         let open = async || {
-            let stream = format!("cauce:replies:{}", simulated::event_id());
+            let stream = format!("{REPLY_STREAMS}{}", simulated::event_id());
             // Nobody else knows it: it is empty, and read from its beginning.
             let follower = Follower::new(link.endpoint().clone(), &stream, EntryId::ZERO);
             let task = tokio::spawn(receive(Arc::downgrade(self), follower)).abort_handle();
@@ -282,6 +285,13 @@ impl Asked {
     /// If the entry is a request.
     pub(crate) fn of(fields: &Fields) -> Option<Self> {
         let stream = fields.text(REPLY_TO)?.to_owned();
+        if !stream.starts_with(REPLY_STREAMS) {
+            tracing::warn!(
+                stream,
+                "a request gets no reply: its `reply-to` does not begin with `cauce:replies:`"
+            );
+            return None;
+        }
         let id = fields.text(CORRELATION).or_else(|| fields.text("id"))?.to_owned();
         let within = fields.text(REPLY_WITHIN).and_then(|text| text.parse().ok()).unwrap_or(0);
         let live_ms = u64::try_from(REPLIES_LIVE.as_millis()).unwrap_or(u64::MAX).max(within);

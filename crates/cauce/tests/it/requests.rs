@@ -226,6 +226,22 @@ async fn replies_are_not_kept_for_ever() {
     running.stop().await;
 }
 
+/// A reply trims its stream and lets it expire: a request must not be able to do that to a stream of events.
+#[tokio::test]
+async fn a_request_cannot_name_a_stream_of_events() {
+    let server = Server::start();
+    let bus = connect(&server.url()).await;
+    let running = Service::new("fares").on(fare).start(&bus).await.unwrap();
+    server.cli(&["XADD", "orders", "*", "action", "order.paid"]);
+    let ask = ["XADD", "fares", "*", "action", "fare.asked", "data", "{\"flight\":7}"];
+    server.cli(&[&ask[..], &["id", "1", "reply-to", "orders"]].concat());
+    server.cli(&[&ask[..], &["id", "2", "reply-to", "cauce:replies:mine"]].concat());
+    until("both are handled", || running.report().handled == 2).await;
+    assert_eq!(server.cli(&["XLEN", "cauce:replies:mine"]), "1");
+    assert_eq!((server.cli(&["XLEN", "orders"]), server.cli(&["PTTL", "orders"])), ("1".into(), "-1".into()));
+    running.stop().await;
+}
+
 /// Replies wait in a stream: one that was sent while the requester had no connection is found.
 #[tokio::test]
 async fn a_reply_survives_a_cut_connection() {
