@@ -23,7 +23,7 @@ pub struct Waiting {
     pub oldest_ms: i64,
 }
 
-/// A database that this crate knows: [`sqlx::Sqlite`] with the feature `sqlite`, [`sqlx::Postgres`] with `postgres`. Nobody else implements it.
+/// A database that this crate knows: `sqlx::Sqlite` with the feature `sqlite`, `sqlx::Postgres` with `postgres`. Nobody else implements it.
 /// All times are by the database's clock.
 pub trait Dialect: sqlx::Database + sealed::Sealed {
     #[doc(hidden)]

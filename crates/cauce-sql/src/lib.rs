@@ -39,8 +39,8 @@
 //! ```
 //!
 //! # Features
-//! - `sqlite`: for [`sqlx::Sqlite`].
-//! - `postgres`: for [`sqlx::Postgres`].
+//! - `sqlite`: for `sqlx::Sqlite`.
+//! - `postgres`: for `sqlx::Postgres`.
 
 mod dialect;
 mod error;
