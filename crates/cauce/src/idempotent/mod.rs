@@ -13,6 +13,7 @@
 //! Events are looked for only on streams that were seen to keep what they get (`recent.rs`), by connections that may be closed; else each leaves a mark.
 
 mod attempts;
+mod chosen;
 mod lookup;
 mod places;
 mod recent;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use redis::{Value, cmd};
 
 pub(crate) use self::attempts::Attempts;
+pub(crate) use self::chosen::{SentKeys, append_once};
 use self::lookup::{Fate, Lookups};
 use self::places::Places;
 use self::recent::{Recent, Way};
@@ -43,7 +45,6 @@ macro_rules! script {
 
 static PUBLISH: Script = script!("calm.lua", "publish.lua");
 static PUBLISH_ALL: Script = script!("calm.lua", "publish_all.lua");
-static PUBLISH_ONCE: Script = script!("../service/scripts/prelude.lua", "sent.lua", "publish_once.lua");
 
 /// How long publishing goes on by default when replies are lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -405,47 +406,6 @@ impl Publisher {
             }
         }
         Ok(replies)
-    }
-}
-
-/// Appends an event once by the id that its publisher chose, whoever publishes it.
-///
-/// # Errors
-/// If the broker refuses, or did not confirm within the patience.
-pub(crate) async fn append_once(
-    link: &Link,
-    patience: Duration,
-    stream: &str,
-    event: &str,
-    fields: &Fields,
-) -> Result<EntryId, CommandError> {
-    if fields.len() > PAIRS_MAX {
-        return link.call(&xadd(stream, fields)).await?.entry_id();
-    }
-    let keys = SentKeys::of(stream);
-    let mut call = PUBLISH_ONCE.with_keys([stream, &keys.sent, &keys.times]);
-    call.arg(event).fields(fields);
-    let mut attempts = Attempts::new(patience);
-    loop {
-        let said = call.call(link).await.and_then(|mut replies| replies.entry_id());
-        if let Some(outcome) = attempts.ended(said).await {
-            return outcome;
-        }
-    }
-}
-
-/// The keys of the marks of ids that publishers chose.
-#[derive(Debug)]
-pub(crate) struct SentKeys {
-    /// A hash: the entry of each event.
-    pub(crate) sent: String,
-    /// A sorted set: when each was appended.
-    pub(crate) times: String,
-}
-
-impl SentKeys {
-    pub(crate) fn of(stream: &str) -> Self {
-        Self { sent: companion(stream, "sent"), times: companion(stream, "sent-times") }
     }
 }
 
