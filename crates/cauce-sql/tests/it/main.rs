@@ -13,6 +13,8 @@ mod proxy;
 #[path = "../../../cauce/tests/it/server.rs"]
 #[allow(dead_code, reason = "shared with the tests of cauce")]
 mod server;
+#[path = "../../../cauce/tests/it/striking.rs"]
+mod striking;
 #[path = "../../../cauce/tests/it/targets.rs"]
 #[allow(dead_code, reason = "shared with the tests of cauce")]
 mod targets;

@@ -11,6 +11,7 @@ use sqlx::{Sqlite, SqlitePool};
 use tempfile::TempDir;
 
 use crate::proxy::Proxy;
+use crate::striking::{FAULTS, Fault};
 use crate::targets::{Kind, Target};
 use crate::{Placed, database, place, published, rows, until, until_empty};
 
@@ -18,29 +19,6 @@ const ORDERS: i64 = 60;
 const STRIKES: i64 = 3;
 const EACH: i64 = ORDERS / STRIKES;
 const LEASE: Duration = Duration::from_millis(400);
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    ProcessKilled,
-    BrokerKilled,
-    ConnectionCut,
-    ConnectionStalled,
-    LostReply,
-    ClockLeap,
-    SlowHandler,
-    RollingDeploy,
-}
-
-const FAULTS: [Fault; 8] = [
-    Fault::ProcessKilled,
-    Fault::BrokerKilled,
-    Fault::ConnectionCut,
-    Fault::ConnectionStalled,
-    Fault::LostReply,
-    Fault::ClockLeap,
-    Fault::SlowHandler,
-    Fault::RollingDeploy,
-];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mechanism {
@@ -94,20 +72,10 @@ impl Scene {
         let direct = self.direct().await;
         let flows = async || published(&direct, stream).await.len() as i64 >= at_least;
         until(&format!("it flows: {}", self.label), flows).await;
-        match self.fault {
-            Fault::BrokerKilled => {
-                self.target.kill();
-                self.target.start_again();
-            }
-            Fault::ConnectionCut => self.proxy.cut(),
-            Fault::ConnectionStalled => self.proxy.stall(LEASE * 2).await,
-            Fault::LostReply => self.proxy.lose_next_reply(),
-            // The database's: every lease of a relay has ended.
-            Fault::ClockLeap => {
-                let leap = sqlx::query("UPDATE cauce_relay SET until_ms = 0");
-                leap.execute(&self.pool).await.unwrap();
-            }
-            Fault::ProcessKilled | Fault::SlowHandler | Fault::RollingDeploy => {}
+        self.fault.strike(&mut self.target, &self.proxy, LEASE * 2).await;
+        // The database's clock: every lease of a relay has ended.
+        if self.fault == Fault::ClockLeap {
+            sqlx::query("UPDATE cauce_relay SET until_ms = 0").execute(&self.pool).await.unwrap();
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::effects::{Charge, Charged, append, numbers};
 use crate::proxy::Proxy;
+use crate::striking::{FAULTS, Fault};
 use crate::support::{connect, until_async};
 use crate::targets::{Kind, Target};
 
@@ -16,29 +17,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 const EVENTS: u32 = 60;
 /// How often the fault strikes.
 const STRIKES: u32 = 3;
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    ServiceKilled,
-    BrokerKilled,
-    ConnectionCut,
-    ConnectionStalled,
-    LostReply,
-    ClockLeap,
-    SlowHandler,
-    RollingDeploy,
-}
-
-const FAULTS: [Fault; 8] = [
-    Fault::ServiceKilled,
-    Fault::BrokerKilled,
-    Fault::ConnectionCut,
-    Fault::ConnectionStalled,
-    Fault::LostReply,
-    Fault::ClockLeap,
-    Fault::SlowHandler,
-    Fault::RollingDeploy,
-];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mechanism {
@@ -135,18 +113,9 @@ impl Scene {
 
     /// What befalls the broker and the connections; what befalls processes is their test's to do.
     async fn strike(&mut self) {
-        match self.fault {
-            Fault::BrokerKilled => {
-                self.target.kill();
-                self.target.start_again();
-            }
-            Fault::ConnectionCut => self.proxy.cut(),
-            Fault::ConnectionStalled => self.proxy.stall(LEASE * 2).await,
-            Fault::LostReply => {
-                self.proxy.lose_next_reply();
-                until_async("a reply is lost", async || self.proxy.has_lost_all()).await;
-            }
-            Fault::ServiceKilled | Fault::SlowHandler | Fault::RollingDeploy | Fault::ClockLeap => {}
+        self.fault.strike(&mut self.target, &self.proxy, LEASE * 2).await;
+        if self.fault == Fault::LostReply {
+            until_async("a reply is lost", async || self.proxy.has_lost_all()).await;
         }
     }
 
@@ -190,13 +159,13 @@ fn publisher(bus: Bus, chosen: bool) -> JoinHandle<()> {
 }
 
 async fn publish(scene: &mut Scene) {
-    let chosen = matches!(scene.fault, Fault::ServiceKilled | Fault::RollingDeploy);
+    let chosen = matches!(scene.fault, Fault::ProcessKilled | Fault::RollingDeploy);
     let mut publishers = vec![publisher(scene.through().await, chosen)];
     for strike in 1..=STRIKES {
         scene.strike_when(Charge::STREAM, 10 * strike as usize).await;
         match scene.fault {
             // It does not know what it had published.
-            Fault::ServiceKilled => {
+            Fault::ProcessKilled => {
                 publishers.pop().unwrap().abort();
                 publishers.push(publisher(scene.through().await, true));
             }
@@ -243,7 +212,7 @@ async fn effects(scene: &mut Scene, repeated: bool) {
         scene.strike_when(Charged::STREAM, 15 * strike as usize + 5).await;
         let oldest = running.remove(0);
         match scene.fault {
-            Fault::ServiceKilled => drop(oldest),
+            Fault::ProcessKilled => drop(oldest),
             Fault::RollingDeploy => drop(oldest.stop().await),
             _ => {
                 running.insert(0, oldest);
@@ -279,7 +248,7 @@ async fn delayed(scene: &mut Scene) {
     for strike in 0..STRIKES {
         scene.strike_when(Charge::STREAM, 10 * strike as usize + 3).await;
         match scene.fault {
-            Fault::ServiceKilled => drop(running.pop()),
+            Fault::ProcessKilled => drop(running.pop()),
             Fault::RollingDeploy => drop(running.pop().unwrap().stop().await),
             _ => continue,
         }
@@ -301,7 +270,7 @@ async fn cron(scene: &mut Scene) {
     let mut running = vec![start(scene.through().await).await, start(scene.through().await).await];
     for strike in 0..STRIKES {
         scene.strike_when(Charge::STREAM, strike as usize + 1).await;
-        if matches!(scene.fault, Fault::ServiceKilled | Fault::RollingDeploy) {
+        if matches!(scene.fault, Fault::ProcessKilled | Fault::RollingDeploy) {
             drop(running.remove(0));
             running.push(start(scene.through().await).await);
         }

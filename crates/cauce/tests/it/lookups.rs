@@ -84,8 +84,8 @@ async fn a_request_that_was_held_up_on_the_way_is_not_carried_out_afterwards() {
 }
 
 /// What happens to the stream while nobody knows whether the event is on it.
-async fn while_unknown(server: &Server, happens: impl AsyncFnOnce()) -> Result<cauce::EntryId, PublishError> {
-    let proxy = Proxy::before(server.port()).await;
+async fn while_unknown(port: u16, happens: impl AsyncFnOnce()) -> Result<cauce::EntryId, PublishError> {
+    let proxy = Proxy::before(port).await;
     let bus = connect(&proxy.url()).await;
     bus.publish(&Cancelled::numbered(0)).await.unwrap();
     proxy.open_door(false);
@@ -111,7 +111,7 @@ async fn an_event_whose_stream_was_cut_down_meanwhile_has_an_unknown_outcome() {
         &["EVAL", "redis.call('DEL', 'flights') redis.call('XADD', 'flights', '*', 'a', 'b')", "0"],
     ] {
         let server = Server::start();
-        let outcome = while_unknown(&server, async || {
+        let outcome = while_unknown(server.port(), async || {
             server.cli(what);
         })
         .await;
@@ -129,7 +129,7 @@ async fn an_event_whose_stream_was_cut_down_meanwhile_has_an_unknown_outcome() {
     // Deleting what is older hides nothing.
     let server = Server::start();
     server.cli(&["XADD", "flights", "1-1", "data", "9"]);
-    while_unknown(&server, async || {
+    while_unknown(server.port(), async || {
         server.cli(&["XDEL", "flights", "1-1"]);
     })
     .await
@@ -140,17 +140,12 @@ async fn an_event_whose_stream_was_cut_down_meanwhile_has_an_unknown_outcome() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_lost_what_it_had_gets_the_event_again() {
     let mut server = Server::start();
-    let proxy = Proxy::before(server.port()).await;
-    let bus = connect(&proxy.url()).await;
-    bus.publish(&Cancelled::numbered(0)).await.unwrap();
-    proxy.open_door(false);
-    proxy.lose_next_reply();
-    let publishing = publish(&bus, 1);
-    until("the reply is lost", || proxy.has_lost_all()).await;
-    server.kill();
-    server.start_again();
-    proxy.open_door(true);
-    publishing.await.unwrap().unwrap();
+    while_unknown(server.port(), async || {
+        server.kill();
+        server.start_again();
+    })
+    .await
+    .unwrap();
     assert_eq!(numbers(&connect(&server.url()).await).await, [1]);
 }
 

@@ -42,6 +42,7 @@ mod retries;
 mod server;
 mod services;
 mod streams;
+mod striking;
 mod support;
 mod targets;
 mod telemetry;
