@@ -4,10 +4,11 @@ use std::sync::OnceLock;
 
 use redis::Value;
 
+use crate::backend::command::each_id;
 use crate::backend::link::Link;
 use crate::backend::replies::Replies;
 use crate::backend::request::{Request, push_bulk};
-use crate::entry::Fields;
+use crate::entry::{EntryId, Fields};
 use crate::error::CommandError;
 
 /// Keys and short arguments take less.
@@ -57,6 +58,19 @@ impl Invocation {
 
     pub(crate) fn number(&mut self, number: u64) -> &mut Self {
         self.arg(itoa::Buffer::new().format(number))
+    }
+
+    /// As `1` or `0`.
+    pub(crate) fn flag(&mut self, flag: bool) -> &mut Self {
+        self.arg(if flag { "1" } else { "0" })
+    }
+
+    /// Ids of entries, without an allocation for each.
+    pub(crate) fn ids(&mut self, ids: impl IntoIterator<Item = EntryId>) -> &mut Self {
+        each_id(ids, |id| {
+            self.arg(id);
+        });
+        self
     }
 
     /// Names and values.
@@ -109,5 +123,20 @@ impl Invocation {
         let mut request = Request::default();
         self.write(&mut request, "EVAL", self.script.code);
         link.call(&request).await?.checked()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_in_full() {
+        static SCRIPT: Script = Script::new("return 1");
+        let mut call = SCRIPT.with_keys(["s"]);
+        call.ids([EntryId::new(u64::MAX, u64::MAX), EntryId::new(1, 0)]);
+        let packed = String::from_utf8(call.bulks).unwrap();
+        assert!(packed.contains("18446744073709551615-18446744073709551615"), "{packed}");
+        assert!(packed.ends_with("$3\r\n1-0\r\n"), "{packed}");
     }
 }

@@ -25,6 +25,13 @@ pub(crate) fn push_xadd(request: &mut Request, stream: &str, fields: &Fields) {
 
 /// Appends ids without an allocation for each.
 pub(crate) fn push_ids(command: &mut Cmd, ids: impl IntoIterator<Item = EntryId>) {
+    each_id(ids, |id| {
+        command.arg(id);
+    });
+}
+
+/// Hands out the text of each id, in one buffer.
+pub(crate) fn each_id(ids: impl IntoIterator<Item = EntryId>, mut take: impl FnMut(&[u8])) {
     use std::io::Write as _;
     let mut buffer = [0_u8; 41];
     for id in ids {
@@ -32,7 +39,7 @@ pub(crate) fn push_ids(command: &mut Cmd, ids: impl IntoIterator<Item = EntryId>
         let room = rest.len();
         // Two 64-bit numbers and a dash always fit 41 bytes.
         let written = write!(rest, "{id}").map_or(0, |()| room - rest.len());
-        command.arg(buffer.get(..written).unwrap_or_default());
+        take(buffer.get(..written).unwrap_or_default());
     }
 }
 

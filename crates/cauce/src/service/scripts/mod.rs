@@ -1,33 +1,23 @@
 //! What must happen at once at the broker: one script for each, typed. Every key that a script touches is declared, and all keys of one call
 //! share a slot.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::{Cmd, Script, Value, cmd};
+use redis::Value;
 use serde::Deserialize;
 
 use super::attempts::Attempt;
 use super::core::millis;
 use super::lane::Lane;
-use crate::backend::command::push_ids;
 use crate::backend::link::Link;
 use crate::backend::reply;
 use crate::entry::{EntryId, Fields};
 use crate::error::CommandError;
+use crate::script::{Invocation, Script};
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)*) => {
-        $(static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!(include_str!("prelude.lua"), include_str!($file))));)*
-
-        /// All scripts, by hash.
-        fn source(hash: &str) -> Option<&'static str> {
-            $(if $name.get_hash() == hash {
-                return Some(concat!(include_str!("prelude.lua"), include_str!($file)));
-            })*
-            None
-        }
+        $(static $name: Script = Script::new(concat!(include_str!("prelude.lua"), include_str!($file)));)*
     };
 }
 
@@ -56,54 +46,19 @@ pub(crate) const PARKED: &str = "cauce:retry";
 /// Due entries that one call takes at most.
 pub(crate) const DUE_MAX: usize = 500;
 
-/// One call of a script.
-struct Call {
-    command: Cmd,
-    hash: String,
+/// Who owns the entries comes first in most calls.
+fn asked_by<'k>(
+    script: &'static Script,
+    keys: impl IntoIterator<Item = &'k str>,
+    owner: Owner<'_>,
+) -> Invocation {
+    let mut call = script.with_keys(keys);
+    call.arg(owner.group).arg(owner.consumer);
+    call
 }
 
-impl Call {
-    fn new(script: &Script, keys: &[&str]) -> Self {
-        let mut command = cmd("EVALSHA");
-        command.arg(script.get_hash()).arg(keys.len());
-        for key in keys {
-            command.arg(*key);
-        }
-        Self { command, hash: script.get_hash().to_owned() }
-    }
-
-    fn arg(mut self, argument: impl redis::ToRedisArgs) -> Self {
-        self.command.arg(argument);
-        self
-    }
-
-    fn ids(mut self, ids: impl IntoIterator<Item = EntryId>) -> Self {
-        push_ids(&mut self.command, ids);
-        self
-    }
-
-    fn fields(mut self, fields: &Fields) -> Self {
-        for (name, value) in fields.iter() {
-            self.command.arg(name).arg(value);
-        }
-        self
-    }
-
-    /// A server that was restarted or failed over does not know the script any more: it is told again.
-    async fn run(self, link: &Link) -> Result<Value, CommandError> {
-        match link.send(&self.command).await {
-            Err(error) if error.is_refused("NOSCRIPT") => {
-                link.send(cmd("SCRIPT").arg("LOAD").arg(source(&self.hash))).await?;
-                link.send(&self.command).await
-            }
-            other => other,
-        }
-    }
-
-    async fn number(self, link: &Link, name: &'static str) -> Result<i64, CommandError> {
-        let reply = self.run(link).await?;
-        reply::integer(&reply).ok_or(CommandError::Unexpected { command: name })
-    }
+async fn number(call: &Invocation, link: &Link, name: &'static str) -> Result<i64, CommandError> {
+    reply::integer(&call.run(link).await?).ok_or(CommandError::Unexpected { command: name })
 }
 
 /// Entries of one delivery count whose leases end together.
@@ -128,19 +83,16 @@ pub(crate) async fn settle(
     inbox: Option<Duration>,
     runs: &[Run],
 ) -> Result<usize, CommandError> {
-    let mut call = Call::new(&SETTLE, &[&lane.stream, &lane.attempts, &lane.reader, &lane.inbox])
-        .arg(owner.group)
-        .arg(owner.consumer)
-        .arg(u8::from(lane.is_side()))
-        .arg(u8::from(lane.is_ordered()))
+    let mut call = asked_by(&SETTLE, [&*lane.stream, &lane.attempts, &lane.reader, &lane.inbox], owner);
+    call.flag(lane.is_side())
+        .flag(lane.is_ordered())
         .arg(inbox.map(|kept| millis(kept).to_string()).unwrap_or_default())
-        .arg(runs.len());
+        .number(runs.len() as u64);
     for run in runs {
-        call = call.arg(run.deadline).arg(run.attempt).arg(u8::from(run.noted)).arg(run.ids.len());
+        call.number(run.deadline).number(run.attempt.into()).flag(run.noted).number(run.ids.len() as u64);
     }
-    let settled =
-        call.ids(runs.iter().flat_map(|run| run.ids.iter().copied())).number(link, "settle").await?;
-    Ok(usize::try_from(settled).unwrap_or(0))
+    call.ids(runs.iter().flat_map(|run| run.ids.iter().copied()));
+    Ok(usize::try_from(number(&call, link, "settle").await?).unwrap_or(0))
 }
 
 /// Who asks.
@@ -172,11 +124,10 @@ pub(crate) async fn park(
     keeper: &str,
     delay_ms: u64,
 ) -> Result<Parked, CommandError> {
-    let call =
-        Call::new(&PARK, &[&lane.stream, &lane.due, &lane.attempts]).arg(owner.group).arg(owner.consumer);
-    let call = call.ids([failed.id]).arg(failed.number).arg(keeper).arg(delay_ms);
-    let parked = call.arg(failed.took_ms()).arg(failed.record(owner.consumer)).number(link, "park").await?;
-    Ok(match parked {
+    let mut call = asked_by(&PARK, [&*lane.stream, &lane.due, &lane.attempts], owner);
+    call.ids([failed.id]).number(failed.number.into()).arg(keeper).number(delay_ms);
+    call.number(failed.took_ms()).arg(failed.record(owner.consumer));
+    Ok(match number(&call, link, "park").await? {
         1 => Parked::Yes,
         2 => Parked::ComesAgain,
         _ => Parked::Late,
@@ -195,12 +146,12 @@ pub(crate) async fn bury(
     fenced: bool,
     letter: &Fields,
 ) -> Result<bool, CommandError> {
-    let call =
-        Call::new(&BURY, &[&lane.stream, &lane.dead, &lane.attempts]).arg(owner.group).arg(owner.consumer);
-    let call = call.ids([failed.id]).arg(if fenced { failed.number } else { 0 }).arg(failed.took_ms());
+    let mut call = asked_by(&BURY, [&*lane.stream, &lane.dead, &lane.attempts], owner);
+    let fence = if fenced { failed.number } else { 0 };
     let record = if failed.was_run() { failed.record(owner.consumer) } else { String::new() };
-    let call = call.arg(record).arg(u8::from(lane.is_side())).fields(letter);
-    Ok(call.number(link, "bury").await? == 1)
+    call.ids([failed.id]).number(fence.into()).number(failed.took_ms()).arg(record);
+    call.flag(lane.is_side()).fields(letter);
+    Ok(number(&call, link, "bury").await? == 1)
 }
 
 /// Entries that a script gave to this consumer.
@@ -246,9 +197,8 @@ pub(crate) async fn take_due(
     owner: Owner<'_>,
     count: usize,
 ) -> Result<Due, CommandError> {
-    let call = Call::new(&TAKE_DUE, &[&lane.stream, &lane.due, &lane.attempts, &lane.reader]);
-    let ordered = u8::from(lane.is_ordered());
-    let call = call.arg(owner.group).arg(owner.consumer).arg(count.min(DUE_MAX)).arg(ordered);
+    let mut call = asked_by(&TAKE_DUE, [&*lane.stream, &lane.due, &lane.attempts, &lane.reader], owner);
+    call.number(count.min(DUE_MAX) as u64).flag(lane.is_ordered());
     let (taken, next) =
         parse(call.run(link).await?).ok_or(CommandError::Unexpected { command: "take_due" })?;
     Ok(Due { taken, next: u64::try_from(next).ok() })
@@ -267,8 +217,8 @@ pub(crate) async fn take_over(
     count: usize,
 ) -> Result<(Taken, usize), CommandError> {
     let lease = lane.lease_of(other);
-    let call = Call::new(&TAKE_OVER, &[&lane.stream, &lane.attempts, &lease]);
-    let call = call.arg(owner.group).arg(owner.consumer).arg(other).arg(idle_ms).arg(count);
+    let mut call = asked_by(&TAKE_OVER, [&*lane.stream, &lane.attempts, &lease], owner);
+    call.arg(other).number(idle_ms).number(count as u64);
     let (taken, found) =
         parse(call.run(link).await?).ok_or(CommandError::Unexpected { command: "take_over" })?;
     Ok((taken, usize::try_from(found).unwrap_or(0)))
@@ -284,11 +234,9 @@ pub(crate) async fn take_lost(
     owner: Owner<'_>,
     lost: &[(EntryId, u32)],
 ) -> Result<Taken, CommandError> {
-    let mut call = Call::new(&TAKE_LOST, &[&lane.stream, &lane.attempts, &lane.due])
-        .arg(owner.group)
-        .arg(owner.consumer);
+    let mut call = asked_by(&TAKE_LOST, [&*lane.stream, &lane.attempts, &lane.due], owner);
     for (id, count) in lost {
-        call = call.ids([*id]).arg(*count);
+        call.ids([*id]).number((*count).into());
     }
     let taken = parse(call.run(link).await?).ok_or(CommandError::Unexpected { command: "take_lost" })?;
     Ok(taken.0)
@@ -304,11 +252,11 @@ pub(crate) async fn give_back(
     owner: Owner<'_>,
     entries: &[(EntryId, u32, u32)],
 ) -> Result<usize, CommandError> {
-    let mut call = Call::new(&GIVE_BACK, &[&lane.stream, &lane.due]).arg(owner.group).arg(owner.consumer);
+    let mut call = asked_by(&GIVE_BACK, [&*lane.stream, &lane.due], owner);
     for (id, count, restored) in entries {
-        call = call.ids([*id]).arg(*count).arg(*restored);
+        call.ids([*id]).number((*count).into()).number((*restored).into());
     }
-    Ok(usize::try_from(call.number(link, "give_back").await?).unwrap_or(0))
+    Ok(usize::try_from(number(&call, link, "give_back").await?).unwrap_or(0))
 }
 
 /// Renews the idle time of entries that this consumer has had for at least `idle_ms`. The ids are in order.
@@ -322,8 +270,8 @@ pub(crate) async fn renew(
     idle_ms: u64,
     ids: &[EntryId],
 ) -> Result<(), CommandError> {
-    let call = Call::new(&RENEW, &[&lane.stream]).arg(owner.group).arg(owner.consumer).arg(idle_ms);
-    call.ids(ids.iter().copied()).run(link).await.map(drop)
+    let mut call = asked_by(&RENEW, [&*lane.stream], owner);
+    call.number(idle_ms).ids(ids.iter().copied()).run(link).await.map(drop)
 }
 
 /// Renews the idle time of entries that wait for their next attempt; says how many were found.
@@ -337,8 +285,9 @@ pub(crate) async fn renew_parked(
     idle_ms: u64,
     count: usize,
 ) -> Result<usize, CommandError> {
-    let call = Call::new(&RENEW_PARKED, &[&lane.stream, &lane.due]).arg(group).arg(idle_ms).arg(count);
-    Ok(usize::try_from(call.number(link, "renew_parked").await?).unwrap_or(0))
+    let mut call = RENEW_PARKED.with_keys([&*lane.stream, &lane.due]);
+    call.arg(group).number(idle_ms).number(count as u64);
+    Ok(usize::try_from(number(&call, link, "renew_parked").await?).unwrap_or(0))
 }
 
 /// Takes a consumer out of the group, unless it lives or has pending entries; says whether.
@@ -353,8 +302,9 @@ pub(crate) async fn remove(
     by_itself: bool,
 ) -> Result<bool, CommandError> {
     let lease = lane.lease_of(consumer);
-    let call = Call::new(&REMOVE, &[&lane.stream, &lease, &lane.members]);
-    Ok(call.arg(group).arg(consumer).arg(u8::from(by_itself)).number(link, "remove").await? == 1)
+    let mut call = asked_by(&REMOVE, [&*lane.stream, &lease, &lane.members], Owner { group, consumer });
+    call.flag(by_itself);
+    Ok(number(&call, link, "remove").await? == 1)
 }
 
 /// Saves from where the group would have to go on if it were lost.
@@ -362,7 +312,7 @@ pub(crate) async fn remove(
 /// # Errors
 /// If the broker can't be reached or refuses.
 pub(crate) async fn save_cursor(link: &Link, lane: &Lane, group: &str) -> Result<(), CommandError> {
-    Call::new(&CURSOR, &[&lane.stream, &lane.cursor_key]).arg(group).run(link).await.map(drop)
+    CURSOR.with_keys([&*lane.stream, &lane.cursor_key]).arg(group).run(link).await.map(drop)
 }
 
 /// Makes this consumer, which reads by this connection, the group's one reader of the stream; or renews that, where the connection is empty. Says the
@@ -377,7 +327,8 @@ pub(crate) async fn own(
     lease_ms: u64,
     connection: &str,
 ) -> Result<Option<String>, CommandError> {
-    let call = Call::new(&OWN, &[&lane.reader, &lane.owner]).arg(consumer).arg(lease_ms).arg(connection);
+    let mut call = OWN.with_keys([&*lane.reader, &lane.owner]);
+    call.arg(consumer).number(lease_ms).arg(connection);
     let mut parts = reply::list(call.run(link).await?).unwrap_or_default().into_iter();
     match (parts.next().as_ref().and_then(reply::integer), parts.next().and_then(reply::text)) {
         (Some(1), Some(before)) => Ok(Some(before)),
@@ -396,8 +347,8 @@ pub(crate) async fn disown(
     consumer: &str,
     quiet: bool,
 ) -> Result<(), CommandError> {
-    let call = Call::new(&DISOWN, &[&lane.reader, &lane.owner]).arg(consumer).arg(u8::from(quiet));
-    call.run(link).await.map(drop)
+    let mut call = DISOWN.with_keys([&*lane.reader, &lane.owner]);
+    call.arg(consumer).flag(quiet).run(link).await.map(drop)
 }
 
 /// Takes what is pending after an entry, in order, whoever has it; and says after which entry to go on, if there may be more.
@@ -412,9 +363,9 @@ pub(crate) async fn take_all(
     count: usize,
 ) -> Result<(Taken, Option<EntryId>), CommandError> {
     let keys = [&*lane.stream, &lane.due, &lane.attempts, &lane.reader];
-    let call = Call::new(&TAKE_ALL, &keys).arg(owner.group).arg(owner.consumer);
+    let mut call = asked_by(&TAKE_ALL, keys, owner);
     let after = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
-    let reply = call.arg(after).arg(count).run(link).await?;
+    let reply = call.arg(after).number(count as u64).run(link).await?;
     let last = match &reply {
         Value::Array(parts) => parts.last().and_then(reply::entry_id),
         _ => None,
@@ -440,8 +391,9 @@ pub(crate) struct Redrive<'a> {
 /// # Errors
 /// If the broker can't be reached or refuses, as when the group is gone.
 pub(crate) async fn redrive(link: &Link, letter: &Redrive<'_>) -> Result<Value, CommandError> {
-    let call = Call::new(&REDRIVE, &letter.keys).ids([letter.letter]).arg(letter.group).ids([letter.entry]);
-    call.arg(u8::from(letter.always_copy)).fields(letter.fields).run(link).await
+    let mut call = REDRIVE.with_keys(letter.keys);
+    call.ids([letter.letter]).arg(letter.group).ids([letter.entry]);
+    call.flag(letter.always_copy).fields(letter.fields).run(link).await
 }
 
 /// Replaces a dead letter; `None` if it is gone.
@@ -454,7 +406,7 @@ pub(crate) async fn edit(
     letter: EntryId,
     fields: &Fields,
 ) -> Result<Option<EntryId>, CommandError> {
-    let reply = Call::new(&EDIT, &[dead]).ids([letter]).fields(fields).run(link).await?;
+    let reply = EDIT.with_keys([dead]).ids([letter]).fields(fields).run(link).await?;
     Ok(reply::entry_id(&reply))
 }
 
@@ -474,8 +426,9 @@ pub(crate) struct Policy {
 /// If the broker can't be reached or refuses.
 pub(crate) async fn retain(link: &Link, stream: &str, policy: &Policy) -> Result<(u64, bool), CommandError> {
     let text = |limit: Option<u64>| limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string());
-    let call = Call::new(&RETAIN, &[stream]).arg(text(policy.age.map(millis))).arg(text(policy.length));
-    let reply = call.arg(text(policy.bytes)).arg(policy.count).run(link).await?;
+    let mut call = RETAIN.with_keys([stream]);
+    call.arg(text(policy.age.map(millis))).arg(text(policy.length)).arg(text(policy.bytes));
+    let reply = call.number(policy.count as u64).run(link).await?;
     let parts = reply::list(reply).unwrap_or_default();
     match (parts.first().and_then(reply::count), parts.get(1).and_then(reply::integer)) {
         (Some(removed), Some(held)) => Ok((removed, held == 1)),
@@ -534,13 +487,5 @@ mod tests {
             2
         );
         assert_eq!(crashes(b""), 0);
-    }
-
-    #[test]
-    fn every_script_is_found_by_its_hash() {
-        for script in [&BURY, &SETTLE, &TAKE_DUE] {
-            assert!(source(script.get_hash()).is_some_and(|source| source.contains("KEYS")));
-        }
-        assert_eq!(source("x"), None);
     }
 }
