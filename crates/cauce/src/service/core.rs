@@ -105,6 +105,8 @@ pub(crate) struct Core {
     pub(crate) member: String,
     /// The reading connection's id at the broker; 0 if there is none.
     reader: AtomicI64,
+    /// A reading connection that the broker was found to have no more; 0 if there is none.
+    gone: watch::Sender<i64>,
     lanes: RwLock<Vec<Arc<Lane>>>,
     /// Grows when what may be read changes.
     readable: watch::Sender<u64>,
@@ -133,6 +135,7 @@ impl Core {
             topics,
             member: member(),
             reader: AtomicI64::new(0),
+            gone: watch::Sender::new(0),
             lanes: RwLock::new(lanes),
             readable: watch::Sender::new(1),
             reading: AtomicU64::new(0),
@@ -231,10 +234,23 @@ impl Core {
     /// There is a reading connection, or none (0). A new one reads nothing of ordered streams before it is known as their reader's.
     pub(crate) fn reads_as(&self, client_id: i64) {
         self.reader.store(client_id, Ordering::SeqCst);
+        // Ids begin anew when a broker does.
+        self.gone.send_replace(0);
         if client_id == 0 {
             self.lanes().iter().filter_map(|lane| lane.ownership()).for_each(Ownership::interrupt);
         }
         self.reconnected.notify_one();
+    }
+
+    /// The broker does not have the reading connection of this id any more.
+    pub(crate) fn reader_is_gone(&self, client_id: i64) {
+        self.gone.send_replace(client_id);
+    }
+
+    /// Ends when the broker was found to have the reading connection no more.
+    pub(crate) async fn until_reader_is_gone(&self) {
+        // Its sender is here.
+        let _ = self.gone.subscribe().wait_for(|gone| *gone != 0 && *gone == self.reader_id()).await;
     }
 
     /// The stream is not this process's any more. Says whether it was.

@@ -185,8 +185,10 @@ impl Sharing {
         self.connection = None;
         if id != 0 {
             let line = reply::text(self.core.link.send(cmd("CLIENT").arg("LIST").arg("ID").arg(id)).await?);
-            let address = line.as_deref().and_then(address);
-            self.connection = address.map(|address| Connection { id, name: format!("{id} {address}") });
+            match line.as_deref().and_then(address) {
+                Some(address) => self.connection = Some(Connection { id, name: format!("{id} {address}") }),
+                None => self.core.reader_is_gone(id),
+            }
         }
         Ok(())
     }

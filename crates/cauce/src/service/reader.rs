@@ -126,7 +126,10 @@ async fn read(
             permit = async { core.held.wait_for_room().await; batches.reserve().await } => permit,
         };
         let Ok(permit) = permit else { return End::Stopped };
-        let Some(lanes) = readable(core, stop).await else { return End::Stopped };
+        let lanes = match readable(core, stop).await {
+            Ok(lanes) => lanes,
+            Err(end) => return end,
+        };
         // The broker gives so many of each stream.
         let count = pace.0.load(Ordering::Relaxed).min(core.held.room() / lanes.len()).max(1);
         let request = request(core, &lanes, count);
@@ -154,18 +157,20 @@ async fn read(
     }
 }
 
-/// The lanes that may be read now; waits until there are some. `None` if told to stop.
-async fn readable(core: &Core, stop: &mut watch::Receiver<bool>) -> Option<Vec<Arc<Lane>>> {
+/// The lanes that may be read now; waits until there are some.
+async fn readable(core: &Core, stop: &mut watch::Receiver<bool>) -> Result<Vec<Arc<Lane>>, End> {
     let mut readable = core.readable();
     loop {
         let lanes = core.begin_read();
         if !lanes.is_empty() {
-            return Some(lanes);
+            return Ok(lanes);
         }
         core.end_read();
         tokio::select! {
             biased;
-            () = stopped(stop) => return None,
+            () = stopped(stop) => return Err(End::Stopped),
+            // Without it there would never be any: who reads nothing does not notice that the connection is lost.
+            () = core.until_reader_is_gone() => return Err(End::Lost),
             _ = readable.changed() => {}
         }
     }

@@ -87,6 +87,31 @@ async fn cut_connections_lose_nothing() {
     }
 }
 
+/// Cut at any moment, also before the new connection has read anything, or is known as that of a stream's reader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_cut_again_at_once_are_made_again() {
+    for mode in [Mode::Single, Mode::Batches, Mode::Ordered] {
+        let server = Server::start();
+        let proxy = Proxy::before(server.port()).await;
+        let (direct, through) = (connect(&server.url()).await, connect(&proxy.url()).await);
+        let seen = Seen::new();
+        let running = service(mode, &seen).start(&through).await.unwrap();
+        for round in 0..60 {
+            let event = Cancelled::numbered(round);
+            direct.publish(&event).await.unwrap();
+            until("it is handled", || seen.all().contains(&round)).await;
+            let before = running.report().reconnects;
+            proxy.cut();
+            until("it reads by another connection", || running.report().reconnects > before).await;
+            for _ in 0..3 * round {
+                tokio::task::yield_now().await;
+            }
+            proxy.cut();
+        }
+        running.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stalled_connection_loses_nothing() {
     for mode in [Mode::Single, Mode::Batches, Mode::Ordered] {
