@@ -257,6 +257,8 @@ pub(crate) struct Core {
     /// What SPOP and its like choose by.
     pub(crate) random: Random,
     pub(crate) started_at: Option<Timestamp>,
+    /// What TIME said last.
+    pub(crate) told_time: Timestamp,
     /// Pushes that the running command causes for its own session: sent after its reply.
     pub(crate) own_pushes: Vec<u8>,
     /// The reply of a woken command, before it is known that it does not wait again.
@@ -294,6 +296,7 @@ impl Core {
             scripts: Scripts::new(seed),
             random: Random::new(seed),
             started_at: None,
+            told_time: Timestamp::default(),
             own_pushes: Vec::new(),
             scratch: Vec::new(),
             absent: Vec::new(),

@@ -1,6 +1,7 @@
 //! The server as a whole: INFO, TIME, DBSIZE, FLUSHDB, FLUSHALL.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::{arg, from, is};
 use crate::call::{Call, Flow};
@@ -14,6 +15,9 @@ use crate::time::Timestamp;
 pub(crate) const REDIS_VERSION: &str = "7.2.4";
 /// The same as `0xMMmmpp`.
 pub(crate) const REDIS_VERSION_NUMBER: u32 = 0x0007_0204;
+
+/// By how much TIME may be ahead of the clock; if it is more, the clock was set back.
+const TIME_AHEAD_MAX: Duration = Duration::from_secs(1);
 
 const fn row(
     name: &'static str,
@@ -131,10 +135,17 @@ fn shutdown(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     Ok(Flow::Shutdown)
 }
 
+/// A batch of commands has one time. Told as it is, it would be the same for all that ask within the batch, and programs that number
+/// by it, as RSMQ numbers messages, would lose their order: who asks later is told more.
 fn time(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
+    const MICROSECOND: Duration = Duration::from_micros(1);
+    let told = call.core.told_time;
+    let is_ahead = call.now <= told && told.since(call.now) < TIME_AHEAD_MAX;
+    let now = if is_ahead { told.saturating_add(MICROSECOND) } else { call.now };
+    call.core.told_time = now;
     call.reply.array(2);
-    call.reply.bulk_unsigned(call.now.seconds());
-    call.reply.bulk_unsigned(call.now.micros() % 1_000_000);
+    call.reply.bulk_unsigned(now.seconds());
+    call.reply.bulk_unsigned(now.micros() % 1_000_000);
     Ok(Flow::Done)
 }
 

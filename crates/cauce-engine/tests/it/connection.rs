@@ -1,6 +1,6 @@
-use cauce_engine::{Outcome, SessionId, Settings};
+use cauce_engine::{Outcome, SessionId, Settings, Timestamp};
 
-use crate::support::World;
+use crate::support::{START_MS, World};
 
 fn with_password() -> World {
     let mut settings = Settings::default();
@@ -38,6 +38,25 @@ fn the_protocol_is_negotiated() {
         ("GET nothing", "$-1"),
         ("AUTH anything", "-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"),
     ]);
+}
+
+#[test]
+fn who_asks_for_the_time_later_is_told_a_later_one() {
+    let mut world = World::new();
+    world.check(&[
+        ("TIME", "*2 $10 1700000000 $1 0"),
+        ("TIME", "*2 $10 1700000000 $1 1"),
+        ("2> TIME", "*2 $10 1700000000 $1 2"),
+        ("MULTI", "+OK"),
+        ("TIME", "+QUEUED"),
+        ("TIME", "+QUEUED"),
+        ("EXEC", "*2 *2 $10 1700000000 $1 3 *2 $10 1700000000 $1 4"),
+    ]);
+    world.advance_ms(1);
+    world.check(&[("TIME", "*2 $10 1700000000 $4 1000")]);
+    // A clock that is set back is followed.
+    world.now = Timestamp::from_millis(START_MS - 2_000);
+    world.check(&[("TIME", "*2 $10 1699999998 $1 0")]);
 }
 
 #[test]
