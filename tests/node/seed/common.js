@@ -2,6 +2,7 @@
 export const connection = { host: '127.0.0.1', port: Number(process.argv[2]) };
 export const stream = 'streamsKey';
 export const channel = 'notify-event';
+export const queue = 'notify-event';
 
 /** [f1, v1, f2, v2] as an object. */
 export const message = ([id, pairs]) => {

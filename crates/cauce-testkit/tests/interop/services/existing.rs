@@ -86,3 +86,61 @@ fn a_sibling_takes_over_from_a_killed_instance() {
         });
     }
 }
+
+fn no_errors(lines: &Seen) {
+    assert!(!lines.iter().any(|line| line.contains("ERROR")), "{lines:#?}");
+}
+
+#[test]
+#[ignore = "needs the Node clients; ./test installs them"]
+fn queues_are_sent_to_popped_and_received_from() {
+    same_on_both(|server| {
+        let mut popper = service(server, "queue-popper.js", &[]);
+        popper.line_with("ready");
+        // Until there is a queue it says so, and goes on.
+        popper.line_with("ERROR: queueNotFound");
+        let sent = done(server, "queue-sender.js", &["0", "30"]);
+        until("all are popped", || popper.count("popped ") == 30);
+        let mut seen = vec![sent[0].clone(), format!("sent {}", sent.len() - 1)];
+        // One of them takes what is there in its order; the receiver then shares with it.
+        seen.push(format!("popped {:?}", numbers(&popper.finish(), "popped ")));
+        let (mut popper, mut receiver) =
+            (service(server, "queue-popper.js", &[]), service(server, "queue-receiver.js", &[]));
+        popper.line_with("ready");
+        receiver.line_with("ready");
+        let sent = done(server, "queue-sender.js", &["30", "200"]);
+        no_errors(&sent);
+        seen.push(sent[0].clone());
+        until("all are taken", || popper.count("popped ") + receiver.count("received ") >= 200);
+        let (popped, received) = (popper.finish(), receiver.finish());
+        no_errors(&popped);
+        no_errors(&received);
+        let all = [numbers(&popped, "popped "), numbers(&received, "received ")].concat();
+        let distinct: BTreeSet<u32> = all.iter().copied().collect();
+        assert!(distinct.into_iter().eq(30..230) && all.len() == 200, "each to one of them: {all:?}");
+        seen
+    });
+}
+
+#[test]
+#[ignore = "needs the Node clients; ./test installs them"]
+fn a_queue_is_followed_by_its_notices() {
+    same_on_both(|server| {
+        let quiet = done(server, "queue-sender.js", &["0", "1"]);
+        let mut realtime = service(server, "queue-realtime.js", &[]);
+        realtime.line_with("ready");
+        // Not announced: the sender was told nothing about it.
+        let silent = done(server, "queue-sender.js", &["1", "2"]);
+        let announced = done(server, "queue-sender.js", &["3", "5", "realtime"]);
+        until("each notice led to a message", || realtime.count("received ") == 5);
+        let lines = realtime.finish();
+        for program in [&quiet, &silent, &announced, &lines] {
+            no_errors(program);
+        }
+        vec![
+            format!("announced {:?}", numbers(&lines, "announced at ")),
+            // The oldest first, whichever notice it was that woke it.
+            format!("received {:?}", numbers(&lines, "received ")),
+        ]
+    });
+}
