@@ -13,6 +13,8 @@ use super::{MalformedFrame, Value, decode};
 /// server that does not answer meets it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+const CHUNK_BYTES: usize = 16 * 1024;
+
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -171,17 +173,40 @@ impl Connection {
         Ok(Some(value))
     }
 
-    /// One read of the socket; that nothing came in time is no error here.
+    /// Reads what is there, or waits for something; that nothing came in time is no error here.
     fn fill(&mut self) -> Result<(), WireError> {
-        let mut chunk = [0; 16 * 1024];
-        match self.socket.read(&mut chunk) {
-            Ok(0) => Err(WireError::Closed),
-            Ok(length) => {
-                self.received.extend_from_slice(&chunk[..length]);
-                Ok(())
+        if self.read_some()? == Some(CHUNK_BYTES) {
+            // A frame is looked at from its beginning each time: a large one should not be looked at in small pieces.
+            self.socket.nonblocking(true)?;
+            let read = self.read_on();
+            self.socket.nonblocking(false)?;
+            read?;
+        }
+        Ok(())
+    }
+
+    fn read_on(&mut self) -> Result<(), WireError> {
+        loop {
+            match self.read_some() {
+                Ok(Some(_)) => {}
+                // That the server has closed is found again by the next read.
+                Ok(None) | Err(WireError::Closed) => return Ok(()),
+                Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// One read of the socket; how much came, if anything did in time.
+    fn read_some(&mut self) -> Result<Option<usize>, WireError> {
+        let before = self.received.len();
+        self.received.resize(before + CHUNK_BYTES, 0);
+        let read = self.socket.read(&mut self.received[before..]);
+        self.received.truncate(before + read.as_ref().map_or(0, |length| *length));
+        match read {
+            Ok(0) => Err(WireError::Closed),
+            Ok(length) => Ok(Some(length)),
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(()),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(None),
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Err(WireError::Closed),
                 _ => Err(WireError::Io(error)),
             },
