@@ -1,6 +1,7 @@
 //! The entries that this process holds: read, queued, running, or settled and not yet confirmed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,9 +37,15 @@ pub(crate) struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    /// Whether it was not held yet.
+    /// Whether it was not held yet. One that is held stays as it was: if it leaves, it does so although it was read once more.
     pub(crate) fn take(&mut self, lane: usize, id: EntryId) -> bool {
-        self.entries.insert((lane, id), Holding { since: self.now, is_leaving: false }).is_none()
+        match self.entries.entry((lane, id)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(Holding { since: self.now, is_leaving: false });
+                true
+            }
+        }
     }
 }
 
@@ -171,6 +178,17 @@ mod tests {
         assert!(held.contains(0, id), "it is held until its leaving is confirmed");
         held.left(0, id);
         assert!(!held.contains(0, id));
+    }
+
+    /// The group was made again and gave the entry once more while it was put aside: it was held for good, its lease renewed, and never run.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_again_while_it_leaves_still_leaves() {
+        let (held, id) = (Held::default(), EntryId::new(1, 1));
+        assert_eq!(take(&held, 0, [id]), [true]);
+        held.leaves(0, id);
+        assert_eq!(take(&held, 0, [id]), [false]);
+        held.left(0, id);
+        assert!(!held.contains(0, id), "it is found when lost deliveries are looked for");
     }
 
     #[tokio::test(start_paused = true)]
