@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::balance::assign;
 use super::core::Core;
 use super::due::{hold, place};
+use super::group;
 use super::keeper;
 use super::lane::Lane;
 use super::ownership::Ownership;
@@ -287,6 +288,12 @@ async fn take(
 ) -> usize {
     if let Err(error) = take_all(&core, &lane, &connection, &outlets, &mut stop).await {
         tracing::debug!(%error, stream = %lane.stream, "what is pending is not taken yet");
+        // Who reads makes the group again, and nobody reads before this has come to an end.
+        if error.is_refused("NOGROUP")
+            && let Err(error) = group::heal(&core).await
+        {
+            tracing::warn!(%error, "the group is gone and can't be made again yet");
+        }
     }
     lane.index
 }

@@ -130,6 +130,23 @@ async fn a_destroyed_group_loses_nothing() {
     }
 }
 
+/// The next reader takes what is pending before it reads: without the group it could not, and nobody else read to find out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_gone_with_its_reader_is_made_again_by_the_next() {
+    let server = Server::start();
+    let bus = connect(&server.url()).await;
+    let (first, second) = (Seen::new(), Seen::new());
+    let doomed = service(Mode::Ordered, &first).start(&bus).await.unwrap();
+    bus.publish(&Cancelled::numbered(1)).await.unwrap();
+    until("it is handled", || first.len() == 1).await;
+    let heir = service(Mode::Ordered, &second).start(&bus).await.unwrap();
+    drop(doomed);
+    assert_eq!(server.cli(&["XGROUP", "DESTROY", "flights", "desk"]), "1");
+    bus.publish(&Cancelled::numbered(2)).await.unwrap();
+    until("the next goes on", || second.all().contains(&2)).await;
+    assert_eq!(heir.stop().await.groups_recreated, 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_scripts_are_told_again() {
     with_faults(Mode::Single, async |_, server| {
