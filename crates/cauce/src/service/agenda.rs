@@ -21,8 +21,10 @@ pub(crate) type Key = (usize, String);
 /// What to do now.
 pub(crate) enum Next {
     Start(Delivered),
-    /// Nothing else may run beside it.
+    /// Instances died with it: nothing else may run beside it.
     StartAlone(Delivered),
+    /// The same, but what runs has kept it waiting for too long.
+    StartBeside(Delivered),
     /// Something must end first.
     Wait,
     Empty,
@@ -68,13 +70,24 @@ impl Agenda {
 
     pub(crate) fn add(&mut self, batch: impl IntoIterator<Item = Delivered>) {
         for delivered in batch {
-            if delivered.lease.crashes >= CRASHES {
-                self.suspects_wait_since.get_or_insert_with(Instant::now);
-                self.suspects.push_back(delivered);
+            // Where order is kept, it takes its key before it waits: others of its key wait behind it.
+            if Self::is_suspect(&delivered) && !delivered.lane.is_ordered() {
+                self.suspect(delivered);
             } else {
                 self.ready.push_back(delivered);
             }
         }
+    }
+
+    /// Whether it is to run alone.
+    pub(crate) fn is_suspect(delivered: &Delivered) -> bool {
+        delivered.lease.crashes >= CRASHES
+    }
+
+    /// It waits until it can run alone.
+    pub(crate) fn suspect(&mut self, delivered: Delivered) {
+        self.suspects_wait_since.get_or_insert_with(Instant::now);
+        self.suspects.push_back(delivered);
     }
 
     /// Whether more may be added.
@@ -100,7 +113,7 @@ impl Agenda {
             self.others_begun = 0;
             if let Some(suspect) = self.suspects.pop_front() {
                 self.suspects_wait_since = (!self.suspects.is_empty()).then(Instant::now);
-                return if running == 0 { Next::StartAlone(suspect) } else { Next::Start(suspect) };
+                return if running == 0 { Next::StartAlone(suspect) } else { Next::StartBeside(suspect) };
             }
         }
         match self.ready.pop_front() {
@@ -247,7 +260,11 @@ mod tests {
     }
 
     fn of(lane: usize, seq: u64, crashes: u32) -> Delivered {
-        let source = Source { topic: "flights", partition: None, ordered: true };
+        from(lane, seq, crashes, false)
+    }
+
+    fn from(lane: usize, seq: u64, crashes: u32, ordered: bool) -> Delivered {
+        let source = Source { topic: "flights", partition: None, ordered };
         let lane = Arc::new(Lane::new(lane, source, &"desk".into(), Arc::new(Routes::new())));
         let lease = Lease { crashes, ..Lease::fresh(0, true) };
         Delivered { lane, id: EntryId::new(1, seq), fields: Fields::new(), attempt: 1, lease }
@@ -260,6 +277,7 @@ mod tests {
             match agenda.next(0) {
                 Next::Start(delivered) => begun.push(delivered.id.seq.to_string()),
                 Next::StartAlone(delivered) => begun.push(format!("{}!", delivered.id.seq)),
+                Next::StartBeside(_) => unreachable!("nothing runs"),
                 Next::Wait | Next::Empty => return begun,
             }
         }
@@ -283,7 +301,16 @@ mod tests {
         assert!(matches!(agenda.next(1), Next::Wait));
         assert!(!agenda.has_room());
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(matches!(agenda.next(1), Next::Start(_)));
+        assert!(matches!(agenda.next(1), Next::StartBeside(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspect_has_its_key_before_it_waits() {
+        let mut agenda = Agenda::new(Duration::from_secs(1));
+        agenda.add([from(0, 1, 2, true), from(0, 2, 1, true)]);
+        assert_eq!(begins(&mut agenda), ["1", "2"], "each is asked for its key");
+        agenda.suspect(from(0, 1, 2, true));
+        assert_eq!(begins(&mut agenda), ["1!"]);
     }
 
     #[tokio::test(start_paused = true)]

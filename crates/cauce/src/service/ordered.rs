@@ -31,8 +31,8 @@ use crate::error::CommandError;
 const PAGE: usize = 100;
 /// How often it is looked who is there and who has what, at least.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a reader that lived may take to notice that it is not the reader any more.
-const FAREWELL: Duration = Duration::from_millis(50);
+/// How long a reader that lived may take to notice that it is not the reader any more: half a lease, within these.
+const FAREWELL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How often it is looked whether a stream that is given up has become quiet.
 const QUIET: Duration = Duration::from_millis(10);
 
@@ -365,7 +365,8 @@ async fn close(core: &Core, connection: &str, stop: &mut watch::Receiver<bool>) 
             Ok(closed) => {
                 if reply::integer(&closed) != Some(0) {
                     // It lived, and learns only now that it is not the reader any more: so it is when the broker's clock jumped.
-                    tokio::time::sleep(FAREWELL).await;
+                    let (least, most) = FAREWELL;
+                    tokio::time::sleep((core.settings.lease / 2).clamp(least, most)).await;
                 }
                 return;
             }

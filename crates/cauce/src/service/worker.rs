@@ -159,8 +159,9 @@ impl Worker {
                 continue;
             }
             match self.agenda.next(self.running.len()) {
-                Next::Start(delivered) => self.start(delivered).await,
+                Next::Start(delivered) => self.start(delivered, false).await,
                 Next::StartAlone(delivered) => self.start_alone(delivered).await,
+                Next::StartBeside(delivered) => self.start(delivered, true).await,
                 Next::Wait => return,
                 Next::Empty => {
                     if self.running.is_empty() {
@@ -186,7 +187,7 @@ impl Worker {
     /// Two instances or more died with it. The broker is told first that it runs alone: if this one dies too, it was the cause.
     async fn start_alone(&mut self, delivered: Delivered) {
         if delivered.lane.may_run().is_none() {
-            return self.start(delivered).await;
+            return self.start(delivered, true).await;
         }
         let mut mark = cmd("HSET");
         mark.arg(&delivered.lane.attempts)
@@ -195,11 +196,12 @@ impl Worker {
         if let Err(error) = self.core.link.send(&mark).await {
             tracing::debug!(%error, id = %delivered.id, "the broker does not know that it runs alone");
         }
-        self.start(delivered).await;
+        self.start(delivered, true).await;
         self.alone = !self.running.is_empty();
     }
 
-    async fn start(&mut self, mut delivered: Delivered) {
+    /// Begins with an entry, unless others go before: those of its key, and, if instances died with it and it is not its turn, all.
+    async fn start(&mut self, mut delivered: Delivered, is_suspects_turn: bool) {
         let lane = Arc::clone(&delivered.lane);
         let Some(epoch) = lane.may_run() else { return self.hand_back(&lane, vec![delivered]).await };
         delivered.lease.epoch = epoch;
@@ -234,6 +236,9 @@ impl Worker {
                     return self.bury(delivered, "undecodable", error.to_string(), Vec::new(), None).await;
                 }
             }
+        }
+        if !is_suspects_turn && Agenda::is_suspect(&delivered) {
+            return self.agenda.suspect(delivered);
         }
         match &route.work {
             Work::Many { length, .. } => {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cauce::{Batch, Delivery, EntryId, HandlerError, Handling, Retry, Service, State};
+use cauce::{Batch, Delivery, EntryId, HandlerError, Handling, PendingQuery, Retry, Service, State};
 
-use crate::support::{Cancelled, Departed, Seen, connect, on_every_target, until};
+use crate::support::{Cancelled, Departed, Seen, connect, on_every_target, until, until_async};
 
 on_every_target!(
     a_key_keeps_its_order_across_retries_while_others_flow,
     too_many_behind_a_key_stop_the_reading,
     the_next_reader_goes_on_in_order,
+    what_runs_alone_keeps_its_place,
     a_batch_is_full_or_has_waited,
     events_of_a_batch_fail_by_themselves,
     a_handler_may_have_a_limit_of_its_own,
@@ -110,6 +111,42 @@ async fn the_next_reader_goes_on_in_order(url: &str) {
     bus.publish(&of("B", 1)).await.unwrap();
     until("the next reads at once", || third.report().handled == 1).await;
     third.stop().await;
+}
+
+/// What two instances died with runs alone, after everything else but that of its own key.
+async fn what_runs_alone_keeps_its_place(url: &str) {
+    async fn hangs(event: Cancelled, State(begun): State<Seen<u32>>) {
+        begun.push(event.passengers);
+        std::future::pending().await
+    }
+    async fn works(event: Cancelled, State(seen): State<Seen<(String, u32)>>) {
+        seen.push((event.flight, event.passengers));
+    }
+    let bus = connect(url).await;
+    let (begun, seen) = (Seen::new(), Seen::new());
+    let lease = Duration::from_millis(300);
+    for crash in 0..2 {
+        let service = Service::new("desk").state(begun.clone()).on(hangs).reclaim_after(lease);
+        let running = service.ordered_by_key(1_000).start(&bus).await.unwrap();
+        for number in 5 * crash..5 * (crash + 1) {
+            bus.publish(&of("A", number)).await.unwrap();
+        }
+        until("it hangs", || begun.len() == crash as usize + 1).await;
+        until_async("it has the others too", async || {
+            let pending = bus.inspect().pending("flights", "desk", &PendingQuery::new()).await.unwrap();
+            pending.len() == 5 * (crash as usize + 1)
+        })
+        .await;
+        drop(running);
+    }
+    let service = Service::new("desk").state(seen.clone()).on(works).reclaim_after(lease);
+    let running = service.ordered_by_key(1_000).start(&bus).await.unwrap();
+    for number in 0..3 {
+        bus.publish(&of("B", number)).await.unwrap();
+    }
+    until("all are handled", || seen.len() == 13).await;
+    assert_eq!(numbers(&seen, "A"), (0..10).collect::<Vec<_>>());
+    running.stop().await;
 }
 
 async fn a_batch_is_full_or_has_waited(url: &str) {
