@@ -324,7 +324,12 @@ async fn take_all(
         let Some(permit) = place(&outlets.again, stop).await else { return Ok(()) };
         // What is held now is on its way through this process. What was lost on the way to it is not.
         let held = core.held.of(lane.index);
-        let (mut taken, last) = scripts::take_all(&core.link, lane, core.owner(), after, PAGE).await?;
+        let Some((mut taken, last)) = scripts::take_all(&core.link, lane, core.owner(), after, PAGE).await?
+        else {
+            // Not that nothing is pending: the lease has ended at the broker meanwhile. What is new must not be read.
+            core.lose(lane);
+            return Ok(());
+        };
         taken.entries.retain(|entry| !held.contains(&entry.id));
         after = last;
         let batch = hold(core, lane, taken);
@@ -425,6 +430,37 @@ pub(crate) async fn disown(core: &Core, lane: &Lane, quiet: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// That the lease had ended was taken for nothing being pending, and what was new was read before it.
+    #[cfg(feature = "embedded")]
+    #[tokio::test]
+    async fn who_is_not_the_reader_does_not_learn_that_nothing_is_pending() {
+        use super::super::lane::{Routes, Source};
+        use super::super::scripts::Owner;
+
+        let bus = crate::Bus::connect("memory:who-is-not-the-reader").await.unwrap();
+        let group: Arc<str> = "desk".into();
+        let source = Source { topic: "flights", partition: None, ordered: true };
+        let lane = Lane::new(0, source, &group, Arc::new(Routes::new()));
+        for command in [
+            "XGROUP CREATE flights desk 0 MKSTREAM",
+            "XADD flights 1-1 n 1",
+            "XREADGROUP GROUP desk dead STREAMS flights >",
+        ] {
+            let mut words = command.split(' ');
+            let mut command = cmd(words.next().unwrap());
+            words.for_each(|word| _ = command.arg(word));
+            bus.link().send(&command).await.unwrap();
+        }
+        let pending = async || {
+            let owner = Owner { group: "desk", consumer: "me" };
+            let taken = scripts::take_all(bus.link(), &lane, owner, None, PAGE).await.unwrap();
+            taken.map(|(taken, _)| taken.entries.len())
+        };
+        assert_eq!(pending().await, None);
+        scripts::own(bus.link(), &lane, "me", 60_000, "7 1.2.3.4:5").await.unwrap().unwrap();
+        assert_eq!(pending().await, Some(1));
+    }
 
     #[test]
     fn an_address_is_found() {

@@ -97,7 +97,7 @@ impl Worker {
                 () = stopped(&mut stop) => break,
                 Some(ended) = self.running.join_next() => self.ended(ended).await,
                 () = self.core.disowned.notified() => self.clear_out(&mut inbox).await,
-                Some(again) = inbox.again.recv(), if room => self.take_again(again),
+                Some(again) = inbox.again.recv(), if room => self.take_again(again, &mut inbox),
                 Some(batch) = inbox.fresh.recv(), if room => self.take_fresh(batch),
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
                 else => break,
@@ -116,7 +116,7 @@ impl Worker {
                     return true;
                 }
             } else if let Ok(again) = inbox.again.try_recv() {
-                self.take_again(again);
+                self.take_again(again, inbox);
                 return true;
             }
         }
@@ -128,9 +128,17 @@ impl Worker {
         self.agenda.add(batch);
     }
 
-    fn take_again(&mut self, again: Again) {
+    fn take_again(&mut self, again: Again, inbox: &mut Inbox) {
         match again {
-            Again::Run(batch) => self.agenda.add(batch),
+            Again::Run(batch) => {
+                // Where order is kept, what is new was read before this was taken, or is not read before `Open`.
+                if batch.iter().any(|delivered| delivered.lane.is_ordered()) {
+                    while let Ok(fresh) = inbox.fresh.try_recv() {
+                        self.take_fresh(fresh);
+                    }
+                }
+                self.agenda.add(batch);
+            }
             Again::Gone { lane, ids } => self.agenda.free_gone(lane, &ids),
             Again::Open { lane, epoch, connection } => {
                 if lane.ownership().is_some_and(|ownership| ownership.open(epoch, connection)) {

@@ -351,7 +351,8 @@ pub(crate) async fn disown(
     call.arg(consumer).flag(quiet).run(link).await.map(drop)
 }
 
-/// Takes what is pending after an entry, in order, whoever has it; and says after which entry to go on, if there may be more.
+/// Takes what is pending after an entry, in order, whoever has it; and says after which entry to go on, if there may be more. `None` if this
+/// consumer is not the reader any more.
 ///
 /// # Errors
 /// If the broker can't be reached or refuses.
@@ -361,7 +362,7 @@ pub(crate) async fn take_all(
     owner: Owner<'_>,
     after: Option<EntryId>,
     count: usize,
-) -> Result<(Taken, Option<EntryId>), CommandError> {
+) -> Result<Option<(Taken, Option<EntryId>)>, CommandError> {
     let keys = [&*lane.stream, &lane.due, &lane.attempts, &lane.reader];
     let mut call = asked_by(&TAKE_ALL, keys, owner);
     let after = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
@@ -371,8 +372,8 @@ pub(crate) async fn take_all(
         _ => None,
     };
     let (taken, found) = parse(reply).ok_or(CommandError::Unexpected { command: "take_all" })?;
-    let full = usize::try_from(found).is_ok_and(|found| found == count);
-    Ok((taken, last.filter(|_| full)))
+    let Ok(found) = usize::try_from(found) else { return Ok(None) };
+    Ok(Some((taken, last.filter(|_| found == count))))
 }
 
 /// The keys and names of a dead letter that goes back.

@@ -1,10 +1,11 @@
 -- Gives the group's only reader everything that is pending, in order. Replies the time, how many were found, the entries (id, fields, delivery
--- count, attempts, 1 if its owner ran it alone, 1 if its next attempt is not due yet), what is gone, and the last id that was looked at.
+-- count, attempts, 1 if its owner ran it alone, 1 if its next attempt is not due yet), what is gone, and the last id that was looked at. The number is
+-- -1 if this consumer is not the reader.
 -- KEYS: stream, due times, attempts, reader
 -- ARGV: group, consumer, after this id ('-' for all), at most so many
 local stream, due, attempts, group, consumer = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 local time, taken, gone, last = now(), {}, {}, false
-if redis.call('GET', KEYS[4]) ~= consumer then return {time, 0, taken, gone, false} end
+if redis.call('GET', KEYS[4]) ~= consumer then return {time, -1, taken, gone, false} end
 local found = redis.call('XPENDING', stream, group, ARGV[3], '+', ARGV[4])
 for _, pending in ipairs(found) do
   local id, owner, count = pending[1], pending[2], pending[4]
