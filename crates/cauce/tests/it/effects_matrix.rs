@@ -1,15 +1,17 @@
 //! Every fault against every mechanism that promises an effect once, on redis-server and on our broker. What is left out says why.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cauce::{Bus, Cron, Event, HandlerError, Metadata, Retry, Running, Service, State, Transaction};
+use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 
 use crate::effects::{Charge, Charged, append, numbers};
 use crate::proxy::Proxy;
 use crate::striking::{FAULTS, Fault};
-use crate::support::{connect, until_async};
+use crate::support::{connect, soon, until_async};
 use crate::targets::{Kind, Target};
 
 const LEASE: Duration = Duration::from_millis(400);
@@ -114,6 +116,10 @@ impl Scene {
     /// What befalls the broker and the connections; what befalls processes is their test's to do.
     async fn strike(&mut self) {
         self.fault.strike(&mut self.target, &self.proxy, LEASE * 2).await;
+        self.until_lost().await;
+    }
+
+    async fn until_lost(&self) {
         if self.fault == Fault::LostReply {
             until_async("a reply is lost", async || self.proxy.has_lost_all()).await;
         }
@@ -124,6 +130,30 @@ impl Scene {
         let direct = self.direct().await;
         until_async("it flows", async || numbers_if_up(&direct, stream).await.len() >= at_least).await;
         self.strike().await;
+    }
+
+    /// The same for a publisher that has the gate while it publishes: it must not be done before the last strike.
+    async fn strike_publisher_when(&mut self, gate: &RwLock<()>, at_least: usize) {
+        let direct = self.direct().await;
+        let enough = async {
+            loop {
+                let closed = gate.write().await;
+                if numbers_if_up(&direct, Charge::STREAM).await.len() >= at_least {
+                    return closed;
+                }
+                drop(closed);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let closed = soon("it flows", enough).await;
+        if self.fault != Fault::LostReply {
+            // In the middle of a publish, as it comes.
+            drop(closed);
+            return self.strike().await;
+        }
+        self.fault.strike(&mut self.target, &self.proxy, LEASE * 2).await;
+        drop(closed);
+        self.until_lost().await;
     }
 
     /// Once each, when all are there.
@@ -147,12 +177,15 @@ async fn numbers_if_up(bus: &Bus, stream: &str) -> Vec<u32> {
 }
 
 /// Publishes all events through the proxy, by ids of its own if it may be killed and begun again.
-fn publisher(bus: Bus, chosen: bool) -> JoinHandle<()> {
+fn publisher(bus: Bus, chosen: bool, gate: &Arc<RwLock<()>>) -> JoinHandle<()> {
+    let gate = Arc::clone(gate);
     tokio::spawn(async move {
         for number in 0..EVENTS {
+            let open = gate.read().await;
             let metadata =
                 if chosen { Metadata::new().id(format!("charge-{number}")) } else { Metadata::new() };
             bus.publish_with(&Charge { number }, &metadata).await.unwrap();
+            drop(open);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
@@ -160,16 +193,17 @@ fn publisher(bus: Bus, chosen: bool) -> JoinHandle<()> {
 
 async fn publish(scene: &mut Scene) {
     let chosen = matches!(scene.fault, Fault::ProcessKilled | Fault::RollingDeploy);
-    let mut publishers = vec![publisher(scene.through().await, chosen)];
+    let gate = Arc::default();
+    let mut publishers = vec![publisher(scene.through().await, chosen, &gate)];
     for strike in 1..=STRIKES {
-        scene.strike_when(Charge::STREAM, 10 * strike as usize).await;
+        scene.strike_publisher_when(&gate, 10 * strike as usize).await;
         match scene.fault {
             // It does not know what it had published.
             Fault::ProcessKilled => {
                 publishers.pop().unwrap().abort();
-                publishers.push(publisher(scene.through().await, true));
+                publishers.push(publisher(scene.through().await, true, &gate));
             }
-            Fault::RollingDeploy => publishers.push(publisher(scene.through().await, true)),
+            Fault::RollingDeploy => publishers.push(publisher(scene.through().await, true, &gate)),
             _ => {}
         }
     }
