@@ -1,5 +1,6 @@
 //! Every fault against every mechanism that promises an effect once, on redis-server and on our broker. What is left out says why.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::effects::{Charge, Charged, append, numbers};
 use crate::proxy::Proxy;
 use crate::striking::{FAULTS, Fault};
-use crate::support::{connect, soon, until_async};
+use crate::support::{connect, until_async};
 use crate::targets::{Kind, Target};
 
 const LEASE: Duration = Duration::from_millis(400);
@@ -135,17 +136,14 @@ impl Scene {
     /// The same for a publisher that has the gate while it publishes: it must not be done before the last strike.
     async fn strike_publisher_when(&mut self, gate: &RwLock<()>, at_least: usize) {
         let direct = self.direct().await;
-        let enough = async {
-            loop {
-                let closed = gate.write().await;
-                if numbers_if_up(&direct, Charge::STREAM).await.len() >= at_least {
-                    return closed;
-                }
-                drop(closed);
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let closed = soon("it flows", enough).await;
+        let closed = Cell::new(None);
+        until_async("it flows", async || {
+            let gate = gate.write().await;
+            let flows = numbers_if_up(&direct, Charge::STREAM).await.len() >= at_least;
+            closed.set(flows.then_some(gate));
+            flows
+        })
+        .await;
         if self.fault != Fault::LostReply {
             // In the middle of a publish, as it comes.
             drop(closed);

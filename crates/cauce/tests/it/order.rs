@@ -117,7 +117,7 @@ async fn the_next_reader_goes_on_in_order(url: &str) {
 async fn what_runs_alone_keeps_its_place(url: &str) {
     async fn hangs(event: Cancelled, State(begun): State<Seen<u32>>) {
         begun.push(event.passengers);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     async fn works(event: Cancelled, State(seen): State<Seen<(String, u32)>>) {
         seen.push((event.flight, event.passengers));
