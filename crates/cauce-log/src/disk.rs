@@ -4,6 +4,7 @@
 //! writes it, syncs and says how far the log is safe: that is the log's thread, so that no appender ever waits for the
 //! disk. The [`Keeper`] makes the next segment ready before it is needed and syncs in the background.
 
+mod company;
 mod keeper;
 mod options;
 mod segment;
@@ -20,6 +21,7 @@ use crate::batch::Batch;
 use crate::recovery::{self, OpenError, Recovery};
 use crate::storage::Storage;
 use crate::{Log, LogListener, LogNews, LogState};
+use company::Company;
 use keeper::Keeper;
 #[cfg(any(test, feature = "seeded-faults"))]
 pub use options::Mutant;
@@ -207,10 +209,11 @@ struct Core {
 }
 
 /// What was appended and not taken yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pending {
     batch: Batch,
     appended: u64,
+    company: Company,
     /// The log's thread sleeps until it is told.
     asleep: bool,
     /// A segment became ready.
@@ -232,8 +235,7 @@ impl Core {
         options.segment_bytes = options.segment_bytes.clamp(16 * 1024, 1024 * 1024 * 1024);
         let last = recovered.report.last.max(options.from - 1);
         let current = recovered.segments.pop();
-        let pending =
-            Pending { batch: Batch::default(), appended: last, asleep: false, room: false, closing: false };
+        let pending = Pending { appended: last, ..Pending::default() };
         Self {
             storage,
             keeper: Mutex::new(Keeper::new(recovered.segments, current.clone(), recovered.ready)),
@@ -264,6 +266,7 @@ impl Core {
         let before = pending.batch.records();
         fill(&mut pending.batch);
         pending.appended += pending.batch.records() - before;
+        pending.company.joins();
         self.pending_bytes.store(pending.batch.waiting_bytes() as u64, Ordering::Relaxed);
         if std::mem::take(&mut pending.asleep) {
             drop(pending);
@@ -281,6 +284,7 @@ impl Core {
             writer.batch.clear();
             let mut pending = lock(&self.pending);
             std::mem::swap(&mut pending.batch, &mut writer.batch);
+            pending.company.leaves();
             self.pending_bytes.store(0, Ordering::Relaxed);
             self.writing_bytes.store(writer.batch.waiting_bytes() as u64, Ordering::Relaxed);
         }
@@ -352,6 +356,11 @@ impl Core {
             }
             pending.asleep = false;
             pending.room = false;
+            let waits = self.options.policy == SyncPolicy::Always && pending.company.is_expected();
+            drop(pending);
+            if waits && !stalled {
+                company::wait();
+            }
         }
     }
 
