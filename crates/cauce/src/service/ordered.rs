@@ -140,7 +140,7 @@ pub(crate) async fn run(core: Arc<Core>, outlets: Outlets, mut stop: watch::Rece
             biased;
             () = stopped(&mut stop) => break,
             shared = sharing.share_all() => if let Err(error) = shared {
-                tracing::debug!(%error, "not known who reads which stream");
+                stands_still(&error, "not known who reads which stream");
             }
         }
     }
@@ -245,6 +245,15 @@ impl Sharing {
     }
 }
 
+/// Says why nothing is read. What does not pass by itself somebody has to know of.
+fn stands_still(error: &CommandError, what: &str) {
+    if error.is_transient() || error.is_refused("NOGROUP") {
+        tracing::debug!(%error, "{what}");
+    } else {
+        tracing::warn!(%error, "{what}; nothing is read meanwhile");
+    }
+}
+
 /// The address in a line of CLIENT LIST.
 fn address(line: &str) -> Option<String> {
     line.split_whitespace().find_map(|field| field.strip_prefix("addr=")).map(str::to_owned)
@@ -287,7 +296,7 @@ async fn take(
     mut stop: watch::Receiver<bool>,
 ) -> usize {
     if let Err(error) = take_all(&core, &lane, &connection, &outlets, &mut stop).await {
-        tracing::debug!(%error, stream = %lane.stream, "what is pending is not taken yet");
+        stands_still(&error, &format!("what is pending of {} is not taken yet", lane.stream));
         // Who reads makes the group again, and nobody reads before this has come to an end.
         if error.is_refused("NOGROUP")
             && let Err(error) = group::heal(&core).await
