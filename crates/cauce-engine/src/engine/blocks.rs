@@ -234,7 +234,12 @@ impl Core {
         };
         match Arc::make_mut(stream).entries_mut().relocate(page, moved) {
             None => Some((at, after, 0)),
-            Some(_) => Some((at, after - 1, page + 1)),
+            Some(count) => {
+                if count > 0 {
+                    self.touched.note_moved(at, &database.entry(slot).key);
+                }
+                Some((at, after - 1, page + 1))
+            }
         }
     }
 }

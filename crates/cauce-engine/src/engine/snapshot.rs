@@ -79,7 +79,9 @@ impl Snapshot {
             for key in self.touched.removed(index).filter(|key| keys.find(key).is_none()) {
                 emit(index, key, &Effect::Absent)?;
             }
-            for entry in keys.iter().filter(|entry| entry.position > since) {
+            let is_written =
+                |entry: &&Entry| entry.position > since || self.touched.is_moved(index, &entry.key);
+            for entry in keys.iter().filter(is_written) {
                 let mut emit = |effect: &Effect<'_>| emit(index, &entry.key, effect);
                 match self.touched.elements(index, &entry.key) {
                     Some(names) => write_elements(entry, names, &mut emit)?,

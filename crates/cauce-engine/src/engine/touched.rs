@@ -36,6 +36,8 @@ struct TouchedKeys {
     removed: Names,
     /// Elements that changed of collections that were there at the last checkpoint.
     elements: HashMap<Box<[u8]>, Names, FixedState>,
+    /// Streams that say what they said, but have blocks elsewhere on disk.
+    moved: Names,
 }
 
 impl Touched {
@@ -78,6 +80,15 @@ impl Touched {
         keys.elements.remove(gone);
         keys.removed.insert(gone.into());
         self.count(1);
+    }
+
+    /// Notes that blocks of a stream are elsewhere on disk now.
+    pub(crate) fn note_moved(&mut self, db: usize, key: &[u8]) {
+        let Some(keys) = self.databases.get_mut(db).filter(|_| self.since.is_some()) else { return };
+        if !keys.moved.contains(key) {
+            keys.moved.insert(key.into());
+            self.count(1);
+        }
     }
 
     fn note_elements(&mut self, db: usize, entry: &Entry, effect: &CollectionEffect<'_>, since: Position) {
@@ -124,6 +135,11 @@ impl Touched {
     /// The keys of a database that were removed; some may be there again.
     pub(super) fn removed(&self, db: usize) -> impl Iterator<Item = &[u8]> {
         self.databases.get(db).into_iter().flat_map(|keys| keys.removed.iter().map(|key| &**key))
+    }
+
+    /// Whether blocks of a stream are elsewhere on disk now.
+    pub(super) fn is_moved(&self, db: usize, key: &[u8]) -> bool {
+        self.databases.get(db).is_some_and(|keys| keys.moved.contains(key))
     }
 
     /// The elements of a key that changed, if only elements did.

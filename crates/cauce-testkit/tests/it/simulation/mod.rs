@@ -51,6 +51,12 @@ fn what_was_promised_holds_whatever_happens() {
     assert!(per_seed(seen.states_compared) > 100, "{seen:?}");
 }
 
+/// A checkpoint of changes moved blocks of a stream that had not changed, and did not say so.
+#[test]
+fn a_checkpoint_that_moves_what_has_not_changed() {
+    run(Setup::of(7092)).unwrap_or_else(|problem| panic!("{problem}"));
+}
+
 /// A sync of records failed, and the checkpoint that came next synced them again, with success and without the records: it was
 /// put in force ahead of the log, and the next start but one found damage.
 #[test]
