@@ -443,6 +443,11 @@ impl Block {
 }
 
 impl Position {
+    /// How many entries of the block are before it, deleted ones too.
+    pub(super) const fn index(self) -> u32 {
+        self.index
+    }
+
     /// Stands for the place in a block that there is not.
     pub(super) const START: Self = Self { offset: 0, index: 0 };
 

@@ -315,6 +315,19 @@ impl Entries {
         self.at(place).is_some()
     }
 
+    /// Whether a place is still known, and nothing from there on is as old as `id`. Reads no block that has nothing behind `id`: nobody brought it in.
+    #[must_use]
+    pub fn is_behind(&self, place: Place, id: StreamId) -> bool {
+        let Some(at) = self.blocks.find_serial(place.block_serial) else { return false };
+        let is_old = |block: &Block| block.last_id() <= id;
+        let has_more = |block: &&Block| place.position.index() < block.end().index();
+        let first = self.blocks.get(at).filter(has_more).or_else(|| self.blocks.get(self.blocks.next(at)));
+        if first.is_some_and(is_old) {
+            return false;
+        }
+        self.is_current(place) && self.range_from(place).next().is_none_or(|entry| entry.id() > id)
+    }
+
     /// How many entries there are from a place on; stops counting at `limit`.
     #[must_use]
     pub fn count_from(&self, place: Place, limit: u64) -> u64 {

@@ -157,11 +157,8 @@ impl Group {
     /// The place behind the cursor; `None` in a stream without entries.
     pub fn place(&mut self, entries: &Entries) -> Option<Place> {
         let cursor = self.last_delivered_id;
-        let known = self.place.filter(|&(of, place)| {
-            // A cursor may be ahead of the stream (XGROUP SETID, XSETID): what is added then is not behind it.
-            let behind = || entries.range_from(place).next().is_none_or(|entry| entry.id() > cursor);
-            of == cursor && entries.is_current(place) && behind()
-        });
+        // A cursor may be ahead of the stream (XGROUP SETID, XSETID): what is added then is not behind it.
+        let known = self.place.filter(|&(of, place)| of == cursor && entries.is_behind(place, cursor));
         self.place = known.or_else(|| entries.place_behind(cursor).map(|place| (cursor, place)));
         self.place.map(|(_, place)| place)
     }
