@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use cauce::{Delivery, EntryId, HandlerError, PendingQuery, Retry, Service, State};
 
+use crate::queue_cluster::cluster;
 use crate::support::{Cancelled, Seen, Server, connect, until, until_async};
 
 #[tokio::test]
@@ -75,9 +76,7 @@ async fn every_script_keeps_to_one_slot() {
             }
         }
     }
-    let server = Server::with(&["--save", "", "--appendonly", "no", "--cluster-enabled", "yes"]);
-    server.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    until("the cluster is up", || server.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")).await;
+    let server = cluster().await;
     let bus = connect(&server.url()).await;
     for ordered in [false, true] {
         server.cli(&["FLUSHALL"]);
