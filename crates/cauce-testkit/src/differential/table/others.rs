@@ -62,5 +62,5 @@ pub(super) const ROWS: &[Row] = &[
     script(4, "EVALSHA {caller} 1 {key} (TYPE|EXISTS|PERSIST)"),
     script(3, "EVALSHA_RO {digest} 0"),
     script(2, "EVALSHA_RO {caller} 1 {key} (TYPE|EXISTS)"),
-    script(1, "SCRIPT FLUSH [(SYNC|ASYNC)]"),
+    script(2, "SCRIPT FLUSH [(SYNC|ASYNC)]"),
 ];
