@@ -1,7 +1,7 @@
 //! What changed since the last checkpoint, so that the next one writes no more than that.
 //!
-//! Which keys changed, their positions say. Noted beside that are the keys that are gone, and which elements of larger
-//! collections changed: a queue is one hash with a million fields.
+//! Which keys changed, their positions say. Noted beside that are the keys that are gone, streams whose blocks were moved
+//! on disk, and which elements of larger collections changed: a queue is one hash with a million fields.
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -84,7 +84,7 @@ impl Touched {
 
     /// Notes that blocks of a stream are elsewhere on disk now.
     pub(crate) fn note_moved(&mut self, db: usize, key: &[u8]) {
-        let Some(keys) = self.databases.get_mut(db).filter(|_| self.since.is_some()) else { return };
+        let Some(keys) = self.databases.get_mut(db) else { return };
         if !keys.moved.contains(key) {
             keys.moved.insert(key.into());
             self.count(1);

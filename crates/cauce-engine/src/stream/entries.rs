@@ -292,7 +292,7 @@ impl Entries {
         Range { entries: self, block, position, end }
     }
 
-    /// All entries from a place on, oldest first. The place must be [current](Self::is_current).
+    /// All entries from a place on, oldest first. The place must be known still (see [`Self::is_behind`]).
     #[must_use]
     pub fn range_from(&self, place: Place) -> Range<'_> {
         let (block, position) = self.at(place).expect("the place is current");
@@ -309,23 +309,17 @@ impl Entries {
         Some(Place { block_serial: self.blocks.get(block)?.serial(), position })
     }
 
-    /// Whether a place is still known.
-    #[must_use]
-    pub fn is_current(&self, place: Place) -> bool {
-        self.at(place).is_some()
-    }
-
     /// Whether a place is still known, and nothing from there on is as old as `id`. Reads no block that has nothing behind `id`: nobody brought it in.
     #[must_use]
     pub fn is_behind(&self, place: Place, id: StreamId) -> bool {
         let Some(at) = self.blocks.find_serial(place.block_serial) else { return false };
-        let is_old = |block: &Block| block.last_id() <= id;
         let has_more = |block: &&Block| place.position.index() < block.end().index();
         let first = self.blocks.get(at).filter(has_more).or_else(|| self.blocks.get(self.blocks.next(at)));
-        if first.is_some_and(is_old) {
-            return false;
+        match first {
+            None => true,
+            Some(block) if block.last_id() <= id => false,
+            Some(_) => self.range_from(place).next().is_none_or(|entry| entry.id() > id),
         }
-        self.is_current(place) && self.range_from(place).next().is_none_or(|entry| entry.id() > id)
     }
 
     /// How many entries there are from a place on; stops counting at `limit`.
