@@ -260,10 +260,10 @@ mod tests {
     }
 
     fn of(lane: usize, seq: u64, crashes: u32) -> Delivered {
-        from(lane, seq, crashes, false)
+        with_order(lane, seq, crashes, false)
     }
 
-    fn from(lane: usize, seq: u64, crashes: u32, ordered: bool) -> Delivered {
+    fn with_order(lane: usize, seq: u64, crashes: u32, ordered: bool) -> Delivered {
         let source = Source { topic: "flights", partition: None, ordered };
         let lane = Arc::new(Lane::new(lane, source, &"desk".into(), Arc::new(Routes::new())));
         let lease = Lease { crashes, ..Lease::fresh(0, true) };
@@ -307,9 +307,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_suspect_has_its_key_before_it_waits() {
         let mut agenda = Agenda::new(Duration::from_secs(1));
-        agenda.add([from(0, 1, 2, true), from(0, 2, 1, true)]);
+        agenda.add([with_order(0, 1, 2, true), with_order(0, 2, 1, true)]);
         assert_eq!(begins(&mut agenda), ["1", "2"], "each is asked for its key");
-        agenda.suspect(from(0, 1, 2, true));
+        agenda.suspect(with_order(0, 1, 2, true));
         assert_eq!(begins(&mut agenda), ["1!"]);
     }
 

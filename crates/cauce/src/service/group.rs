@@ -81,6 +81,15 @@ pub(crate) async fn find_sides(core: &Core) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Makes the groups again if a refusal says that one is gone, or its stream. Says whether it does.
+pub(crate) async fn heal_if_missing(core: &Core, error: &CommandError) -> bool {
+    let is_missing = error.is_refused("NOGROUP") || error.is_refused("UNBLOCKED");
+    if is_missing && let Err(error) = heal(core).await {
+        tracing::warn!(%error, "the group is gone and can't be made again yet");
+    }
+    is_missing
+}
+
 /// Makes the groups that are gone from the broker, each before the lowest entry that was not acknowledged: as far as this process knows, and as was
 /// saved at the broker about every second. Nothing is skipped; what was acknowledged beyond that comes again.
 ///

@@ -247,7 +247,7 @@ impl Sharing {
 
 /// Says why nothing is read. What does not pass by itself somebody has to know of.
 fn stands_still(error: &CommandError, what: &str) {
-    if error.is_transient() || error.is_refused("NOGROUP") {
+    if error.is_transient() {
         tracing::debug!(%error, "{what}");
     } else {
         tracing::warn!(%error, "{what}; nothing is read meanwhile");
@@ -296,12 +296,9 @@ async fn take(
     mut stop: watch::Receiver<bool>,
 ) -> usize {
     if let Err(error) = take_all(&core, &lane, &connection, &outlets, &mut stop).await {
-        stands_still(&error, &format!("what is pending of {} is not taken yet", lane.stream));
         // Who reads makes the group again, and nobody reads before this has come to an end.
-        if error.is_refused("NOGROUP")
-            && let Err(error) = group::heal(&core).await
-        {
-            tracing::warn!(%error, "the group is gone and can't be made again yet");
+        if !group::heal_if_missing(&core, &error).await {
+            stands_still(&error, &format!("what is pending of {} is not taken yet", lane.stream));
         }
     }
     lane.index

@@ -150,7 +150,9 @@ async fn read(
                 return End::Lost;
             }
             Ok(Err(error)) => {
-                refused(core, &error).await;
+                if !group::heal_if_missing(core, &error).await {
+                    tracing::warn!(%error, "the broker refuses to hand out entries");
+                }
                 backoff.wait().await;
             }
         }
@@ -192,17 +194,6 @@ pub(crate) async fn rouse(core: Arc<Core>, mut stop: watch::Receiver<bool>) {
             }
             tokio::time::sleep(ROUSE).await;
         }
-    }
-}
-
-/// The group or its stream is gone: both are made again. Anything else is waited out.
-async fn refused(core: &Core, error: &CommandError) {
-    if error.is_refused("NOGROUP") || error.is_refused("UNBLOCKED") {
-        if let Err(error) = group::heal(core).await {
-            tracing::warn!(%error, "the group is gone and can't be made again yet");
-        }
-    } else {
-        tracing::warn!(%error, "the broker refuses to hand out entries");
     }
 }
 
