@@ -27,6 +27,15 @@ async fn end(broker: Broker, storage: &FaultyStorage) {
     storage.switch_on();
 }
 
+/// What a new start finds.
+async fn reopened(broker: Broker, client: Client, storage: &FaultyStorage) -> (Broker, Client) {
+    drop(client);
+    end(broker, storage).await;
+    let broker = open(storage);
+    let client = Client::new(&broker);
+    (broker, client)
+}
+
 async fn add(client: &mut Client, ids: std::ops::Range<u64>) {
     add_to("s", client, ids).await;
 }
@@ -158,10 +167,7 @@ async fn files_of_blocks_that_are_gone_are_let_go() {
     assert!(!files.contains(&"blocks-000000000001".to_owned()), "{files:?}");
     assert!(!files.contains(&"blocks-000000000002".to_owned()), "{files:?}");
     assert_eq!(ask(&mut client, "XRANGE s - 2000-1").await, expected);
-    drop(client);
-    end(broker, &storage).await;
-    let broker = open(&storage);
-    let mut client = Client::new(&broker);
+    let (broker, mut client) = reopened(broker, client, &storage).await;
     assert_eq!(ask(&mut client, "XRANGE s - 2000-1").await, expected);
     client.ask("DEL s", ":1|").await;
     broker.checkpoint().expect("the disk works");
@@ -187,10 +193,7 @@ async fn blocks_that_are_moved_are_found_although_their_stream_did_not_change() 
     broker.checkpoint().expect("the disk works");
     let files = block_files(&storage);
     assert!(!files.is_empty() && !files.contains(&"blocks-000000000001".to_owned()), "{files:?}");
-    drop(client);
-    end(broker, &storage).await;
-    let broker = open(&storage);
-    let mut client = Client::new(&broker);
+    let (_broker, mut client) = reopened(broker, client, &storage).await;
     assert_eq!(ask(&mut client, "XRANGE s - +").await, expected);
 }
 

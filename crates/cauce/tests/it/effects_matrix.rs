@@ -144,11 +144,8 @@ impl Scene {
             flows
         })
         .await;
-        if self.fault != Fault::LostReply {
-            // In the middle of a publish, as it comes.
-            drop(closed);
-            return self.strike().await;
-        }
+        // Other faults strike in the middle of a publish, as it comes.
+        let closed = closed.into_inner().filter(|_| self.fault == Fault::LostReply);
         self.fault.strike(&mut self.target, &self.proxy, LEASE * 2).await;
         drop(closed);
         self.until_lost().await;

@@ -129,7 +129,7 @@ fn a_queue_is_followed_by_its_notices() {
         let quiet = done(server, "queue-sender.js", &["0", "1"]);
         let mut realtime = service(server, "queue-realtime.js", &[]);
         realtime.line_with("ready");
-        // Not announced: the sender was told nothing about it.
+        // Not announced: this sender is not told to.
         let silent = done(server, "queue-sender.js", &["1", "2"]);
         let announced = done(server, "queue-sender.js", &["3", "5", "realtime"]);
         until("each notice led to a message", || realtime.count("received ") == 5);
