@@ -8,6 +8,7 @@ mod files;
 mod forgetful;
 mod frozen;
 mod memory;
+mod pieces;
 mod read_only;
 
 use std::fmt::Debug;
@@ -32,6 +33,20 @@ pub trait Storage: Send + Sync + Debug {
     /// # Errors
     /// [`io::ErrorKind::StorageFull`] without room for it, [`io::ErrorKind::AlreadyExists`], or what the system says.
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// The same, in pieces: between them `rest` is asked, with the bytes that are there by now, which may wait so that others have the disk
+    /// too, and gives it up by saying `false`.
+    ///
+    /// # Errors
+    /// As [`Storage::create`]; [`io::ErrorKind::Interrupted`] if it was given up.
+    fn create_in_pieces(
+        &self,
+        name: &str,
+        size: u64,
+        _rest: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<Arc<dyn StorageFile>> {
+        self.create(name, size)
+    }
 
     /// Makes a file of these bytes and syncs them; the name is not synced. If it fails, nothing is left behind that
     /// takes up room.

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::segment::{Segment, segment_name, spare_name};
 use super::{Core, Failure, SyncPolicy, lock};
@@ -20,6 +20,10 @@ const SPARES_MAX: usize = 2;
 /// Writes are refused when no segment can be made and less than this part of the current one is left: what is under way
 /// has room in it.
 const RESERVE_DIVISOR: u64 = 4;
+/// The next segment is made at least so many times as fast as the current one fills up.
+const READY_AT: f64 = 2.0;
+/// Where that is slower than the disk can, the disk is left to commits so many times as long as it is filled with zeros.
+const REST: u32 = 4;
 /// The first segment is this much smaller than the later ones.
 const FIRST_DIVISOR: u64 = 16;
 
@@ -101,17 +105,23 @@ impl Keeper {
     }
 }
 
+/// Whether the next segment, of which part `made` is there, is needed before long: the current one has so much room left of so much.
+fn is_late(made: f64, (left, size): (u64, u64)) -> bool {
+    let used = if size == 0 { 1.0 } else { 1.0 - left as f64 / size as f64 };
+    made < READY_AT * used
+}
+
 impl Core {
     /// The keeper's thread.
     pub(super) fn run_keeper(&self) {
         let everysec = self.options.policy == SyncPolicy::EverySecond;
-        let mut due = std::time::Instant::now() + SYNC_EVERY;
+        let mut due = Instant::now() + SYNC_EVERY;
         loop {
             let mut keeper = lock(&self.keeper);
             if !keeper.wanted && !keeper.closing {
                 let wait = match (keeper.short_of_room, everysec) {
                     (true, _) => RETRY_AFTER,
-                    (false, true) => due.saturating_duration_since(std::time::Instant::now()),
+                    (false, true) => due.saturating_duration_since(Instant::now()),
                     (false, false) => Duration::MAX,
                 };
                 let waited = self.keeper_wanted.wait_timeout(keeper, wait);
@@ -122,9 +132,9 @@ impl Core {
             }
             keeper.wanted = false;
             drop(keeper);
-            let tick = everysec && std::time::Instant::now() >= due;
+            let tick = everysec && Instant::now() >= due;
             if tick {
-                due = std::time::Instant::now() + SYNC_EVERY;
+                due = Instant::now() + SYNC_EVERY;
             }
             self.keep(tick);
         }
@@ -143,7 +153,8 @@ impl Core {
         let recycled = self.recycle();
         let made = self.make_ready();
         let mut keeper = lock(&self.keeper);
-        keeper.short_of_room = recycled.and(made).is_err();
+        // One that is being made is given up when the log closes.
+        keeper.short_of_room = recycled.and(made).is_err() && !keeper.closing;
         let admits = keeper.admits();
         drop(keeper);
         self.set_admits(admits);
@@ -184,7 +195,7 @@ impl Core {
         };
         let (name, file) = match spare {
             Some((name, file)) => (name, Ok(file)),
-            None => (spare_name(number), self.storage.create(&spare_name(number), size)),
+            None => (spare_name(number), self.create(&spare_name(number), size)),
         };
         let epoch = self.epoch_of(number);
         let prepared = file.and_then(|file| Segment::prepare(&*self.storage, &name, file, number, epoch));
@@ -204,6 +215,27 @@ impl Core {
         lock(&self.pending).room = true;
         self.writer_wanted.notify_all();
         Ok(())
+    }
+
+    /// Makes a file for a segment. Where commits wait for the disk it takes its time, as long as the segment comes before it is needed.
+    fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn StorageFile>> {
+        let mut begun = Instant::now();
+        self.storage.create_in_pieces(name, size, &mut |made| {
+            let goes_on = self.rest(made as f64 / size as f64, begun.elapsed());
+            begun = Instant::now();
+            goes_on
+        })
+    }
+
+    /// Leaves the disk to those who commit, after a piece that took so long; part `made` of the next segment is there. False if the log closes.
+    fn rest(&self, made: f64, took: Duration) -> bool {
+        let keeper = lock(&self.keeper);
+        if keeper.closing || is_late(made, keeper.room) || self.options.policy != SyncPolicy::Always {
+            return !keeper.closing;
+        }
+        // Whoever wakes it early only makes the rest shorter.
+        let waited = self.keeper_wanted.wait_timeout(keeper, took * REST);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closing
     }
 
     /// Takes segments out of the log that nobody needs.
@@ -294,5 +326,18 @@ impl Core {
     fn epoch_of(&self, number: u64) -> u64 {
         // Never 0: fresh files are full of zeros.
         fastrand::Rng::with_seed(self.options.seed ^ number.rotate_left(32)).u64(1..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_segment_is_there_when_the_current_one_is_half_full() {
+        assert!(is_late(0.99, (0, 0)), "nothing can be written without it");
+        assert!(!is_late(0.01, (1000, 1000)));
+        assert!(!is_late(0.3, (900, 1000)) && is_late(0.1, (900, 1000)));
+        assert!(is_late(0.99, (500, 1000)) && is_late(0.99, (10, 1000)));
     }
 }

@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
 use super::direct::Direct;
+use super::pieces::Pieces;
 use super::{Storage, StorageFile};
 
 const LOCK: &str = "LOCK";
 /// How long a holder that is just ending is waited for.
 const LEAVING_MAX: Duration = Duration::from_millis(300);
 const LEAVING_POLL: Duration = Duration::from_millis(10);
-/// How much is filled with zeros at a time. Each piece is synced, so that the disk is never busy for long with zeros
-/// while records wait for it.
-const FILL_BYTES: usize = 1024 * 1024;
 /// Only the owner may read the events of others.
 const MODE: u32 = 0o600;
 /// File systems on which neither locks nor syncs can be relied on.
@@ -151,9 +149,18 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn StorageFile>> {
+        self.create_in_pieces(name, size, &mut |_| true)
+    }
+
+    fn create_in_pieces(
+        &self,
+        name: &str,
+        size: u64,
+        rest: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<Arc<dyn StorageFile>> {
         let path = self.path(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&path)?;
-        if let Err(error) = fill(&file, size) {
+        if let Err(error) = fill(&file, size, rest) {
             drop(file);
             // If it cannot be removed either, the next opening tries again.
             let _removed = fs::remove_file(path);
@@ -164,15 +171,21 @@ impl Storage for FileStorage {
 
     fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(name);
-        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path)?;
-        // In pieces: one large sync would hold up those of the log.
-        let mut pieces = bytes.chunks(FILL_BYTES).enumerate();
-        let written = pieces
-            .try_for_each(|(index, piece)| {
-                file.write_all_at(piece, (index * FILL_BYTES) as u64)?;
-                file.sync_data()
-            })
-            .and_then(|()| file.sync_all());
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&path)?;
+        let mut pieces = Pieces::of(&file);
+        let mut rest = bytes;
+        let written = loop {
+            let begun = Instant::now();
+            match pieces.write((bytes.len() - rest.len()) as u64, rest) {
+                Err(error) => break Err(error),
+                Ok(length) => rest = rest.get(length..).unwrap_or_default(),
+            }
+            if rest.is_empty() {
+                break pieces.finish(bytes.len() as u64);
+            }
+            // Commits have the disk for as long.
+            std::thread::sleep(begun.elapsed());
+        };
         if written.is_err() {
             let _removed = fs::remove_file(path);
         }
@@ -295,16 +308,19 @@ impl StorageFile for OpenFile {
     }
 }
 
-fn fill(file: &File, size: u64) -> io::Result<()> {
-    let zeros = vec![0; FILL_BYTES];
+/// Fills a new file with zeros and syncs it.
+fn fill(file: &File, size: u64, rest: &mut dyn FnMut(u64) -> bool) -> io::Result<()> {
+    let mut pieces = Pieces::of(file);
+    let zeros = vec![0; pieces.length()];
     let mut at = 0;
     while at < size {
-        let len = usize::try_from(size - at).unwrap_or(FILL_BYTES).min(FILL_BYTES);
-        file.write_all_at(zeros.get(..len).unwrap_or_default(), at)?;
-        file.sync_data()?;
-        at += len as u64;
+        let length = usize::try_from(size - at).unwrap_or(usize::MAX).min(zeros.len());
+        at += pieces.write(at, zeros.get(..length).unwrap_or_default())? as u64;
+        if at < size && !rest(at) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
     }
-    file.sync_all()
+    pieces.finish(size)
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
@@ -333,6 +349,34 @@ fn file_system_of(device: u64, mounts: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_written_in_pieces_and_given_up_between_them() {
+        // Not in memory, where nothing is written past the cache.
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let storage = FileStorage::open(directory.path()).unwrap();
+        let mut random = fastrand::Rng::with_seed(1);
+        for length in [0, 1, 4096, 65_536, 200_000, 3_000_000] {
+            let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
+            storage.write_new("new", &bytes).unwrap();
+            assert!(fs::read(directory.path().join("new")).unwrap() == bytes, "{length} bytes");
+            storage.remove("new").unwrap();
+
+            let mut asked = Vec::new();
+            let made = storage.create_in_pieces("zeros", length as u64, &mut |made| {
+                asked.push(made);
+                true
+            });
+            assert_eq!(made.unwrap().size(), length as u64);
+            assert_eq!(fs::read(directory.path().join("zeros")).unwrap(), vec![0; length]);
+            assert!(asked.is_sorted() && asked.iter().all(|&made| 0 < made && made < length as u64));
+            assert_eq!(asked.is_empty(), length <= 65_536, "{length} bytes");
+            storage.remove("zeros").unwrap();
+        }
+        let given_up = storage.create_in_pieces("zeros", 3_000_000, &mut |_| false);
+        assert_eq!(given_up.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert!(!directory.path().join("zeros").exists());
+    }
 
     #[test]
     fn the_table_of_mounts_names_file_systems() {
