@@ -167,13 +167,12 @@ impl<'a> Call<'a> {
 
     /// The collection in a slot that [`Call::find_as`] returned.
     pub(crate) fn look<C: Collection>(&self, slot: Slot) -> &C {
-        C::of(self.object(slot)).expect("the slot was found with this type")
+        self.core.database(self.db).look(slot)
     }
 
     /// The collection in a slot that [`Call::find_as`] returned, and the reply, to write it to.
     pub(crate) fn collection<C: Collection>(&mut self, slot: Slot) -> (&C, &mut Encoder<'a>) {
-        let found = C::of(&self.core.database(self.db).entry(slot).object);
-        (found.expect("the slot was found with this type"), &mut self.reply)
+        (self.core.database(self.db).look(slot), &mut self.reply)
     }
 
     /// The same, to change it.

@@ -179,6 +179,11 @@ impl Database {
         self.keys.get(slot.0)
     }
 
+    /// The collection in a slot that was found with this type.
+    pub(crate) fn look<C: Collection>(&self, slot: Slot) -> &C {
+        C::of(&self.entry(slot).object).expect("the slot was found with this type")
+    }
+
     pub(crate) fn entry_mut(&mut self, slot: Slot) -> &mut Entry {
         self.keys.get_mut(slot.0)
     }

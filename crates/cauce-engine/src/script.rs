@@ -131,6 +131,11 @@ impl Scripts {
         self.texts.contains_key(sha)
     }
 
+    /// How many scripts can be run by their names.
+    pub(crate) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
     /// The text of a script that is about to be run.
     pub(crate) fn text(&mut self, sha: &Sha) -> Option<Arc<[u8]>> {
         let known = self.texts.get_mut(sha)?;

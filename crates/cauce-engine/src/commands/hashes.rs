@@ -71,7 +71,7 @@ fn hmset(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 }
 
 /// Sets fields; returns how many are new.
-fn set_fields(
+pub(super) fn set_fields(
     call: &mut Call<'_>,
     key: &[u8],
     pairs: &[&[u8]],
@@ -193,14 +193,21 @@ fn hdel(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         call.reply.integer(0);
         return Ok(Flow::Done);
     };
+    let deleted = delete_fields(call, slot, key, from(args, 2));
+    call.reply.count(deleted);
+    Ok(Flow::Done)
+}
+
+/// Deletes fields of a hash that was found; returns how many were there.
+pub(super) fn delete_fields(call: &mut Call<'_>, slot: Slot, key: &[u8], names: &[&[u8]]) -> usize {
     let hash = call.collection_mut::<Hash>(slot);
-    let fields: Vec<&[u8]> = from(args, 2).iter().copied().filter(|name| hash.delete(name)).collect();
-    call.reply.count(fields.len());
-    if !fields.is_empty() {
+    let fields: Vec<&[u8]> = names.iter().copied().filter(|name| hash.delete(name)).collect();
+    let deleted = fields.len();
+    if deleted > 0 {
         let effect = CollectionEffect::HashDelete { fields: fields.into() };
         call.taken::<Hash>(slot, effect, NotifyClasses::HASH, "hdel", key);
     }
-    Ok(Flow::Done)
+    deleted
 }
 
 fn hincrby(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {

@@ -11,6 +11,7 @@ mod keys;
 mod numbers;
 mod object;
 mod pubsub;
+mod queue;
 mod replication;
 mod scan;
 mod scripting;
@@ -23,6 +24,7 @@ mod strings;
 mod transactions;
 mod transfer;
 
+pub(crate) use queue::SEND_CHANNEL_AT;
 pub(crate) use server::{REDIS_VERSION, REDIS_VERSION_NUMBER};
 
 use crate::command::CommandSpec;
@@ -42,6 +44,7 @@ pub(crate) const FAMILIES: &[&[CommandSpec]] = &[
     keys::COMMANDS,
     object::COMMANDS,
     pubsub::COMMANDS,
+    queue::COMMANDS,
     replication::COMMANDS,
     scripting::COMMANDS,
     server::COMMANDS,

@@ -135,18 +135,23 @@ fn shutdown(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     Ok(Flow::Shutdown)
 }
 
+fn time(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
+    let now = tell_time(call);
+    call.reply.array(2);
+    call.reply.bulk_unsigned(now.seconds());
+    call.reply.bulk_unsigned(now.micros() % 1_000_000);
+    Ok(Flow::Done)
+}
+
 /// A batch of commands has one time. Told as it is, it would be the same for all that ask within the batch, and programs that number
 /// by it, as RSMQ numbers messages, would lose their order: who asks later is told more.
-fn time(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
+pub(super) fn tell_time(call: &mut Call<'_>) -> Timestamp {
     const MICROSECOND: Duration = Duration::from_micros(1);
     let told = call.core.told_time;
     let is_ahead = call.now <= told && told.since(call.now) < TIME_AHEAD_MAX;
     let now = if is_ahead { told.saturating_add(MICROSECOND) } else { call.now };
     call.core.told_time = now;
-    call.reply.array(2);
-    call.reply.bulk_unsigned(now.seconds());
-    call.reply.bulk_unsigned(now.micros() % 1_000_000);
-    Ok(Flow::Done)
+    now
 }
 
 fn dbsize(call: &mut Call<'_>, _args: &[&[u8]]) -> Result<Flow, Error> {
@@ -261,7 +266,8 @@ fn info_clients(core: &Core, _now: Timestamp, out: &mut String) -> std::fmt::Res
 fn info_memory(core: &Core, _now: Timestamp, out: &mut String) -> std::fmt::Result {
     let used = core.gauges.memory_bytes;
     write!(out, "# Memory\r\nused_memory:{used}\r\nused_memory_rss:{used}\r\n")?;
-    write!(out, "maxmemory:{}\r\nmaxmemory_policy:noeviction\r\n", core.settings.maxmemory)
+    write!(out, "maxmemory:{}\r\nmaxmemory_policy:noeviction\r\n", core.settings.maxmemory)?;
+    write!(out, "number_of_cached_scripts:{}\r\n", core.scripts.len())
 }
 
 /// Redis's fields for its append-only file, as far as the log has something like it, and the log's own.

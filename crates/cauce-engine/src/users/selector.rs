@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::access::{self, Access};
 use crate::command::{CommandSpec, Flags};
+use crate::commands::SEND_CHANNEL_AT;
 use crate::glob;
 
 /// Why a command was not permitted.
@@ -89,6 +90,9 @@ impl Selector {
             "publish" | "spublish" => (args.get(1..2), false),
             "subscribe" | "ssubscribe" => (args.get(1..), false),
             "psubscribe" => (args.get(1..), true),
+            "rsmq.send" => {
+                (args.get(SEND_CHANNEL_AT..=SEND_CHANNEL_AT).filter(|at| !at[0].is_empty()), false)
+            }
             // Leaving is always permitted.
             _ => (None, false),
         };

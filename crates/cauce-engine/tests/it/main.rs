@@ -23,6 +23,7 @@ mod encodings;
 mod hashes;
 mod keys;
 mod pubsub;
+mod queues;
 mod replay;
 mod scripts;
 mod scripts_fuzz;

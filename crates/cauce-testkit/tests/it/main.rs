@@ -6,6 +6,7 @@ mod differential;
 mod held;
 mod kills;
 mod protocols;
+mod queue_commands;
 mod replay;
 #[cfg(feature = "seeded-faults")]
 mod seeded_faults;

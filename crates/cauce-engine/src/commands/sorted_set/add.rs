@@ -7,6 +7,7 @@ use crate::call::{Call, Flow};
 use crate::collections::SortedSet;
 use crate::commands::{arg, from, is, numbers};
 use crate::errors::{self, Error, collections as texts};
+use crate::keyspace::Slot;
 use crate::notify::NotifyClasses;
 use crate::records::{CollectionEffect, Effect};
 
@@ -83,7 +84,7 @@ struct Put {
 pub(super) fn zadd(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let (options, pairs) = AddOptions::parse(from(args, 2));
     options.check(pairs)?;
-    let put = put(call, arg(args, 1), options, pairs)?;
+    let put = put(call, arg(args, 1), options, scored(pairs)?)?;
     match put.score {
         Some(score) if options.increment => call.reply.double(score),
         None if options.increment => call.reply.null(),
@@ -94,16 +95,35 @@ pub(super) fn zadd(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
 
 pub(super) fn zincrby(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let options = AddOptions { increment: true, ..AddOptions::default() };
-    let put = put(call, arg(args, 1), options, from(args, 2))?;
+    let put = put(call, arg(args, 1), options, scored(from(args, 2))?)?;
     call.reply.double(put.score.expect("without conditions nothing is refused"));
     Ok(Flow::Done)
 }
 
-/// Adds or updates members, given as scores and names in turn.
-fn put(call: &mut Call<'_>, key: &[u8], options: AddOptions, pairs: &[&[u8]]) -> Result<Put, Error> {
+/// Members, given as scores and names in turn.
+fn scored<'a>(pairs: &[&'a [u8]]) -> Result<Vec<(f64, &'a [u8])>, Error> {
     let (pairs, _) = pairs.as_chunks::<2>();
     let scored = pairs.iter().map(|&[score, name]| Some((numbers::double(score)?, name)));
-    let mut scored: Vec<(f64, &[u8])> = scored.collect::<Option<_>>().ok_or(texts::NOT_FLOAT)?;
+    scored.collect::<Option<_>>().ok_or(texts::NOT_FLOAT)
+}
+
+/// Gives members their scores, adding them where they are new.
+pub(in crate::commands) fn put_members(
+    call: &mut Call<'_>,
+    key: &[u8],
+    scored: Vec<(f64, &[u8])>,
+) -> Result<(), Error> {
+    put(call, key, AddOptions::default(), scored).map(|_| ())
+}
+
+/// Adds or updates members.
+fn put(
+    call: &mut Call<'_>,
+    key: &[u8],
+    options: AddOptions,
+    mut scored: Vec<(f64, &[u8])>,
+) -> Result<Put, Error> {
+    let given = scored.len();
     let mut put = Put::default();
     let slot = match call.find_as::<SortedSet>(key)? {
         Some(slot) => slot,
@@ -137,7 +157,7 @@ fn put(call: &mut Call<'_>, key: &[u8], options: AddOptions, pairs: &[&[u8]]) ->
         // Only INCR fails, and it has one member, which was there.
         return Err(error);
     }
-    let encoding = encoding_after(call, slot, pairs.len(), scored.iter().map(|&(_, name)| name));
+    let encoding = encoding_after(call, slot, given, scored.iter().map(|&(_, name)| name));
     if !scored.is_empty() {
         let effect = CollectionEffect::SortedSetPut { scored: Cow::Owned(scored) };
         call.record(slot, &Effect::Collection(effect));
@@ -154,12 +174,24 @@ pub(super) fn zrem(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
         call.reply.integer(0);
         return Ok(Flow::Done);
     };
+    let removed = remove_members(call, slot, key, from(args, 2));
+    call.reply.count(removed);
+    Ok(Flow::Done)
+}
+
+/// Removes members of a set that was found; returns how many were there.
+pub(in crate::commands) fn remove_members(
+    call: &mut Call<'_>,
+    slot: Slot,
+    key: &[u8],
+    names: &[&[u8]],
+) -> usize {
     let set = call.collection_mut::<SortedSet>(slot);
-    let members: Vec<&[u8]> = from(args, 2).iter().copied().filter(|name| set.remove(name)).collect();
-    call.reply.count(members.len());
-    if !members.is_empty() {
+    let members: Vec<&[u8]> = names.iter().copied().filter(|name| set.remove(name)).collect();
+    let removed = members.len();
+    if removed > 0 {
         let effect = CollectionEffect::SortedSetRemove { members: members.into() };
         call.taken::<SortedSet>(slot, effect, NotifyClasses::SORTED_SET, "zrem", key);
     }
-    Ok(Flow::Done)
+    removed
 }

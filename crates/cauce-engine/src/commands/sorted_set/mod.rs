@@ -6,6 +6,7 @@ mod pop;
 mod range;
 mod read;
 
+pub(super) use self::add::{put_members, remove_members};
 use self::algebra::Operation::{Difference, Intersection, Union};
 use crate::command::{CommandSpec, Flags, Handler, Keys};
 
