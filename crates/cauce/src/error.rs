@@ -103,6 +103,12 @@ impl CommandError {
         matches!(self, Self::Refused { code, .. } if code == expected)
     }
 
+    /// Whether the broker refused because it does not have the command or this user may not use it.
+    pub(crate) fn is_no_command(&self) -> bool {
+        self.is_refused("NOPERM")
+            || matches!(self, Self::Refused { code, message } if code == "ERR" && message.starts_with("unknown command"))
+    }
+
     /// Whether trying again can help: the broker was away, is loading, or is busy.
     #[must_use]
     pub fn is_transient(&self) -> bool {

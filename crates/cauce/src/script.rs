@@ -17,10 +17,12 @@ const USUAL_LENGTH: usize = 256;
 /// A script and the hash under which servers know it.
 pub(crate) struct Script {
     code: &'static str,
+    /// A command that does the same with the same arguments, where the broker has commands for queues.
+    command: Option<&'static str>,
     hash: OnceLock<String>,
 }
 
-/// A call of a script, to be sent by its hash; the arguments follow.
+/// A call of a script, to be sent by its hash (or as the command that does the same); the arguments follow.
 pub(crate) struct Invocation {
     script: &'static Script,
     keys: usize,
@@ -31,7 +33,12 @@ pub(crate) struct Invocation {
 
 impl Script {
     pub(crate) const fn new(code: &'static str) -> Self {
-        Self { code, hash: OnceLock::new() }
+        Self::or_command(code, None)
+    }
+
+    /// With a command of brokers with commands for queues that does the same, takes the same and replies the same.
+    pub(crate) const fn or_command(code: &'static str, command: Option<&'static str>) -> Self {
+        Self { code, command, hash: OnceLock::new() }
     }
 
     pub(crate) fn with_keys<'a>(&'static self, keys: impl IntoIterator<Item = &'a str>) -> Invocation {
@@ -80,8 +87,24 @@ impl Invocation {
         self
     }
 
-    pub(crate) fn by_hash(&self, request: &mut Request) {
-        self.write(request, "EVALSHA", self.script.hash());
+    /// Adds it to a request, in the shortest form that the broker at the other end knows.
+    pub(crate) fn short(&self, request: &mut Request, link: &Link) {
+        match self.script.command {
+            Some(command) if link.has_queues() => {
+                request.command(1 + self.arguments).arg(command).packed(&self.bulks);
+            }
+            _ => self.write(request, "EVALSHA", self.script.hash()),
+        }
+    }
+
+    /// Whether the broker refused the short form before anything was done, so that it is safe to be sent [in full](Self::call_in_full): a
+    /// server that does not know the script was restarted, or told SCRIPT FLUSH; one that does not know the command is another one.
+    pub(crate) fn is_unknown(&self, error: &CommandError, link: &Link) -> bool {
+        let is_no_command = self.script.command.is_some() && error.is_no_command() && link.has_queues();
+        if is_no_command {
+            link.renounce_queues();
+        }
+        is_no_command || error.is_refused("NOSCRIPT")
     }
 
     fn write(&self, request: &mut Request, name: &str, script: &str) {
@@ -93,16 +116,15 @@ impl Invocation {
             .packed(&self.bulks);
     }
 
-    /// Runs it alone. A server that does not know the script (it was restarted, or SCRIPT FLUSH) refuses before anything is done, so
-    /// sending it again in full is safe.
+    /// Runs it alone.
     ///
     /// # Errors
     /// If the broker can't be reached or refuses.
     pub(crate) async fn call(&self, link: &Link) -> Result<Replies, CommandError> {
         let mut request = Request::with_capacity(USUAL_LENGTH + self.bulks.len());
-        self.by_hash(&mut request);
+        self.short(&mut request, link);
         match link.call(&request).await?.checked() {
-            Err(error) if error.is_refused("NOSCRIPT") => self.call_in_full(link).await,
+            Err(error) if self.is_unknown(&error, link) => self.call_in_full(link).await,
             result => result,
         }
     }

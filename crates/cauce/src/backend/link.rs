@@ -1,5 +1,6 @@
 //! The command connection of a bus: opened again for ever when it breaks.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::connection::Endpoint;
 use super::mux::{Lost, Mux};
 use super::replies::Replies;
 use super::request::Request;
-use super::wire::{Identity, Wire};
+use super::wire::{Identity, Introduction, Wire};
 use crate::error::{CommandError, ConnectError};
 
 /// How long a command waits for a connection before it gives up.
@@ -53,6 +54,8 @@ pub(crate) struct Peer {
     pub(crate) number: u64,
     /// By which it can be closed at the broker, if it can.
     pub(crate) identity: Option<Identity>,
+    /// The broker has commands for queues, and this user may use them.
+    has_queues: AtomicBool,
 }
 
 /// A request without a reply.
@@ -145,6 +148,19 @@ impl Link {
         self.shared.lock().connection.as_ref().is_some_and(|open| open.peer.identity.is_some())
     }
 
+    /// Whether the connection of now is to a broker that has commands for queues.
+    pub(crate) fn has_queues(&self) -> bool {
+        let state = self.shared.lock();
+        state.connection.as_ref().is_some_and(|open| open.peer.has_queues.load(Ordering::Relaxed))
+    }
+
+    /// The commands for queues were refused on the connection of now: they may not be used, or it is another broker already.
+    pub(crate) fn renounce_queues(&self) {
+        if let Some(open) = &self.shared.lock().connection {
+            open.peer.has_queues.store(false, Ordering::Relaxed);
+        }
+    }
+
     async fn connection(&self, deadline: Instant) -> Result<Open, CommandError> {
         let mut opened = self.shared.opened.subscribe();
         let wait = async {
@@ -165,9 +181,9 @@ impl Link {
 }
 
 async fn open(endpoint: &Endpoint, number: u64) -> Result<Open, ConnectError> {
-    let (wire, identity) = Wire::open_known(endpoint).await?;
+    let (wire, Introduction { identity, has_queues }) = Wire::open_known(endpoint).await?;
     let mux = Arc::new(Mux::new(wire.into_stream()));
-    Ok(Open { mux, peer: Arc::new(Peer { number, identity }) })
+    Ok(Open { mux, peer: Arc::new(Peer { number, identity, has_queues: AtomicBool::new(has_queues) }) })
 }
 
 impl std::fmt::Debug for Link {

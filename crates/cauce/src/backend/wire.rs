@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use redis::{Cmd, cmd};
+use redis::{Cmd, Value, cmd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::address::Address;
@@ -39,14 +39,13 @@ impl Wire {
         Ok((wire, id))
     }
 
-    /// As [`open`](Self::open), with a way to close the connection later, from another one; `None` where the broker forbids that or does not know
-    /// how.
+    /// As [`open`](Self::open), with what is to be known of a broker and a connection to it that commands are sent on.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub(super) async fn open_known(endpoint: &Endpoint) -> Result<(Self, Option<Identity>), ConnectError> {
+    pub(super) async fn open_known(endpoint: &Endpoint) -> Result<(Self, Introduction), ConnectError> {
         let (wire, _, mut replies) = endpoint.in_time(Self::open_unbounded(endpoint, introduction())).await?;
-        Ok((wire, Identity::read(&mut replies)))
+        Ok((wire, Introduction::read(&mut replies)))
     }
 
     /// The stream, on which the log-in is done and nothing under way.
@@ -130,12 +129,31 @@ pub(crate) struct Identity {
     address: String,
 }
 
-impl Identity {
+/// What a broker says of itself and of a connection.
+#[derive(Debug)]
+pub(super) struct Introduction {
+    /// By which the connection can be closed later, from another one; `None` where the broker forbids that or does not know how.
+    pub(super) identity: Option<Identity>,
+    /// The broker has commands for queues.
+    pub(super) has_queues: bool,
+}
+
+impl Introduction {
     /// The replies to [`introduction`].
-    fn read(replies: &mut Replies) -> Option<Self> {
-        let mut texts = [(); 3].map(|()| replies.tree().ok());
-        let closing = texts[2].take();
-        let [about, server, _] = texts.map(|text| text.and_then(reply::text));
+    fn read(replies: &mut Replies) -> Self {
+        let [about, server, closing, queues] = [(); 4].map(|()| replies.tree().ok());
+        let first = queues.and_then(reply::list).and_then(|found| found.into_iter().next());
+        Self {
+            identity: Identity::read(about, server, closing),
+            // Of a command that is not known there is nil or an empty list.
+            has_queues: matches!(first, Some(Value::Array(about)) if !about.is_empty()),
+        }
+    }
+}
+
+impl Identity {
+    fn read(about: Option<Value>, server: Option<Value>, closing: Option<Value>) -> Option<Self> {
+        let [about, server] = [about, server].map(|text| text.and_then(reply::text));
         let of = |text: &Option<String>, name: &str, separator: &[char]| {
             let mut parts = text.as_ref()?.split(separator);
             parts
@@ -157,13 +175,16 @@ impl Identity {
     }
 }
 
-/// Who this connection is, which server that is, and whether connections may be closed: one that can't exist.
+/// Who this connection is, which server that is, whether connections may be closed (one that can't exist), and whether there are commands for
+/// queues.
 fn introduction() -> Vec<Cmd> {
     let (mut about, mut server, mut close) = (cmd("CLIENT"), cmd("INFO"), cmd("CLIENT"));
+    let mut queues = cmd("COMMAND");
     about.arg("INFO");
     server.arg("server");
     close.arg("KILL").arg("ID").arg(i64::MAX).arg("ADDR").arg("0.0.0.0:0");
-    vec![about, server, close]
+    queues.arg("INFO").arg("RSMQ.SEND");
+    vec![about, server, close, queues]
 }
 
 /// Who we are, and which connection this is.

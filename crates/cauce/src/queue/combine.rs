@@ -116,7 +116,7 @@ impl Combiner {
         }
         let mut request = Request::default();
         for group in groups {
-            group.invocation.by_hash(&mut request);
+            group.invocation.short(&mut request, &self.link);
         }
         let mut replies = match self.link.call(&request).await {
             Ok(replies) => replies,
@@ -125,7 +125,9 @@ impl Combiner {
         let mut results = Vec::with_capacity(groups.len());
         for group in groups {
             results.push(match replies.split() {
-                Err(error) if error.is_refused("NOSCRIPT") => group.invocation.call_in_full(&self.link).await,
+                Err(error) if group.invocation.is_unknown(&error, &self.link) => {
+                    group.invocation.call_in_full(&self.link).await
+                }
                 result => result,
             });
         }

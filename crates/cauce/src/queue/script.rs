@@ -6,20 +6,25 @@
 pub(super) use crate::script::{Invocation, Script};
 
 macro_rules! scripts {
-    ($($name:ident = $($piece:literal)*;)*) => {
-        $(pub(super) static $name: Script =
-            Script::new(concat!(include_str!("scripts/prelude.lua"), $(include_str!(concat!("scripts/", $piece, ".lua"))),*));)*
+    (@command) => { None };
+    (@command $command:literal) => { Some($command) };
+    ($($name:ident = $($piece:literal)* $(or $command:literal)?;)*) => {
+        $(pub(super) static $name: Script = Script::or_command(
+            concat!(include_str!("scripts/prelude.lua"), $(include_str!(concat!("scripts/", $piece, ".lua"))),*),
+            scripts!(@command $($command)?),
+        );)*
     };
 }
 
-// Each with the functions that it needs and no others: a function costs as often as the script runs.
+// Each with the functions that it needs and no others: a function costs as often as the script runs. What every message takes is a command
+// of its own in `cauce serve`, with the same arguments and replies.
 scripts! {
     CREATE = "create";
     REMOVE = "remove";
     ATTRIBUTES = "problem" "attributes";
-    SEND = "ids" "fits" "problem" "send";
-    RECEIVE = "problem" "receive";
-    DELETE = "delete";
+    SEND = "ids" "fits" "problem" "send" or "RSMQ.SEND";
+    RECEIVE = "problem" "receive" or "RSMQ.RECEIVE";
+    DELETE = "delete" or "RSMQ.DELETE";
     VISIBILITY = "problem" "visibility";
     MOVE = "problem" "move";
     FORWARD = "ids" "fits" "problem" "forward";
