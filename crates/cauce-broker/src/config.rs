@@ -57,7 +57,7 @@ pub enum ClockSource {
     Runtime,
     /// The runtime's clock, started at this time since 1970 when the broker was made.
     RuntimeFrom(Duration),
-    /// The system's time of day.
+    /// The system's time of day. One that is set back is not followed: the broker's time goes on, a tenth more slowly until they agree.
     System,
 }
 
