@@ -17,9 +17,10 @@ pub(crate) enum Clock {
 impl Clock {
     pub(crate) fn new(source: ClockSource) -> Self {
         match source {
-            ClockSource::System => {
-                Self::System { since: std::time::Instant::now(), time: Mutex::new(NeverBack::new(since_epoch())) }
-            }
+            ClockSource::System => Self::System {
+                since: std::time::Instant::now(),
+                time: Mutex::new(NeverBack::new(since_epoch())),
+            },
             ClockSource::Runtime => Self::Runtime { origin: Instant::now(), time_of_day: since_epoch() },
             ClockSource::RuntimeFrom(time_of_day) => Self::Runtime { origin: Instant::now(), time_of_day },
         }
