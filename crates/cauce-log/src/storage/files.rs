@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 #[cfg(target_os = "linux")]
 use super::direct::Direct;
-use super::pieces::Pieces;
+use super::pieces::{PIECE_MAX, write_whole};
 use super::{Storage, StorageFile};
 
 const LOCK: &str = "LOCK";
@@ -160,7 +160,9 @@ impl Storage for FileStorage {
     ) -> io::Result<Arc<dyn StorageFile>> {
         let path = self.path(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&path)?;
-        if let Err(error) = fill(&file, size, rest) {
+        let zeros = vec![0; PIECE_MAX];
+        let piece = |_, length| zeros.get(..length).unwrap_or(&zeros);
+        if let Err(error) = write_whole(&file, size, piece, rest) {
             drop(file);
             // If it cannot be removed either, the next opening tries again.
             let _removed = fs::remove_file(path);
@@ -172,20 +174,17 @@ impl Storage for FileStorage {
     fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&path)?;
-        let mut pieces = Pieces::of(&file);
-        let mut rest = bytes;
-        let written = loop {
-            let begun = Instant::now();
-            match pieces.write((bytes.len() - rest.len()) as u64, rest) {
-                Err(error) => break Err(error),
-                Ok(length) => rest = rest.get(length..).unwrap_or_default(),
-            }
-            if rest.is_empty() {
-                break pieces.finish(bytes.len() as u64);
-            }
+        let piece = |at, length| {
+            let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+            rest.get(..length).unwrap_or(rest)
+        };
+        let mut begun = Instant::now();
+        let written = write_whole(&file, bytes.len() as u64, piece, &mut |_| {
             // Commits have the disk for as long.
             std::thread::sleep(begun.elapsed());
-        };
+            begun = Instant::now();
+            true
+        });
         if written.is_err() {
             let _removed = fs::remove_file(path);
         }
@@ -306,21 +305,6 @@ impl StorageFile for OpenFile {
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
-}
-
-/// Fills a new file with zeros and syncs it.
-fn fill(file: &File, size: u64, rest: &mut dyn FnMut(u64) -> bool) -> io::Result<()> {
-    let mut pieces = Pieces::of(file);
-    let zeros = vec![0; pieces.length()];
-    let mut at = 0;
-    while at < size {
-        let length = usize::try_from(size - at).unwrap_or(usize::MAX).min(zeros.len());
-        at += pieces.write(at, zeros.get(..length).unwrap_or_default())? as u64;
-        if at < size && !rest(at) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-    }
-    pieces.finish(size)
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
