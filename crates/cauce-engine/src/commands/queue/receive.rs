@@ -33,13 +33,13 @@ pub(super) fn run(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     };
     let now_ms = server::tell_time(call).millis();
     let mark = call.reply.len();
-    let received = loop {
-        let found = call.find_as::<SortedSet>(queue.messages)?;
-        match write(call, &queue, found, now_ms, count, &take) {
-            Ok(received) => break received,
+    let (messages, received) = loop {
+        let messages = call.find_as::<SortedSet>(queue.messages)?;
+        match write(call, &queue, messages, now_ms, count, &take) {
+            Ok(received) => break (messages, received),
             Err(orphans) => {
                 call.reply.truncate(mark);
-                remove(call, &queue, found, &orphans, true);
+                remove(call, &queue, messages, &orphans, true);
             }
         }
     };
@@ -49,7 +49,6 @@ pub(super) fn run(call: &mut Call<'_>, args: &[&[u8]]) -> Result<Flow, Error> {
     let total = queue.total(call, "totalrecv", received.names.len());
     match take {
         Take::Pop => {
-            let messages = call.find_as::<SortedSet>(queue.messages)?;
             remove(call, &queue, messages, &received.names, queue.has_extras);
             let pair = [b"totalrecv".as_slice(), total.as_bytes()];
             hashes::set_fields(call, queue.hash, &pair, "rsmq.receive", "hset")?;
@@ -72,7 +71,7 @@ fn write(
     let (database, reply) = (call.core.database(call.db), &mut call.reply);
     let Some(messages) = messages else {
         reply.array(2);
-        reply.integer(integer_of(now_ms as f64));
+        reply.integer(now_ms.cast_signed());
         reply.bulk(b"");
         return Ok(received);
     };
@@ -83,7 +82,7 @@ fn write(
     let taken = visible.min(count);
 
     reply.array(2 + 5 * taken);
-    reply.integer(integer_of(now_ms as f64));
+    reply.integer(now_ms.cast_signed());
     let behind = taken..set.len().min(taken + usize::from(taken < count));
     let behind = set.range(behind, false).next().map(Member::score);
     // What is hidden now may be due before it.
@@ -92,7 +91,8 @@ fn write(
         _ => None,
     };
     match behind.into_iter().chain(again).reduce(f64::min) {
-        Some(due) => reply.integer(integer_of(due)),
+        // Times are far below 2^53; what others wrote may be anything.
+        Some(due) => reply.integer(due as i64),
         None => reply.bulk(b""),
     }
 
@@ -158,9 +158,4 @@ fn hide(
     }
     hashes::set_fields(call, queue.hash, &pairs, "rsmq.receive", "hset")?;
     Ok(())
-}
-
-/// Times are far below 2^53; what others wrote may be anything.
-fn integer_of(number: f64) -> i64 {
-    number as i64
 }
