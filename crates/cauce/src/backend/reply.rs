@@ -64,6 +64,11 @@ pub(crate) fn list(value: Value) -> Option<Vec<Value>> {
     }
 }
 
+/// Whether the reply to `COMMAND INFO` of one command describes it. Of one that is not known there is nil in the list, or an empty list.
+pub(crate) fn has_command(reply: Value) -> bool {
+    list(reply).is_some_and(|found| matches!(found.first(), Some(Value::Array(about)) if !about.is_empty()))
+}
+
 /// Pairs: a map of RESP3, or the flat list of RESP2.
 pub(crate) fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
     match value {

@@ -142,11 +142,9 @@ impl Introduction {
     /// The replies to [`introduction`].
     fn read(replies: &mut Replies) -> Self {
         let [about, server, closing, queues] = [(); 4].map(|()| replies.tree().ok());
-        let first = queues.and_then(reply::list).and_then(|found| found.into_iter().next());
         Self {
             identity: Identity::read(about, server, closing),
-            // Of a command that is not known there is nil or an empty list.
-            has_queues: matches!(first, Some(Value::Array(about)) if !about.is_empty()),
+            has_queues: queues.is_some_and(reply::has_command),
         }
     }
 }

@@ -21,7 +21,7 @@ mod recent;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{Value, cmd};
+use redis::cmd;
 
 pub(crate) use self::attempts::Attempts;
 pub(crate) use self::chosen::{SentKeys, append_once};
@@ -368,9 +368,7 @@ impl Publisher {
             UNKNOWN => {
                 let reply = link.send(cmd("COMMAND").arg("INFO").arg("XCFGSET")).await;
                 let native = match reply {
-                    Ok(reply) => reply::list(reply).is_some_and(
-                        |found| matches!(found.first(), Some(Value::Array(info)) if !info.is_empty()),
-                    ),
+                    Ok(reply) => reply::has_command(reply),
                     // Its ACL may forbid the question.
                     Err(CommandError::Refused { .. }) => false,
                     Err(error) => return Err(error),
