@@ -34,6 +34,7 @@ mod partitions;
 mod proxy;
 mod publish;
 mod queue_cluster;
+mod queue_commands;
 mod queue_waits;
 mod queue_workers;
 mod queues;
