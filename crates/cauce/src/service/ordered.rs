@@ -336,7 +336,11 @@ async fn take_all(
             core.lose(lane);
             return Ok(());
         };
-        taken.entries.retain(|entry| !held.contains(&entry.id));
+        for entry in taken.entries.iter().filter(|entry| entry.was_parked) {
+            // It was put aside, even if that was not confirmed here yet.
+            core.held.left(lane.index, entry.id);
+        }
+        taken.entries.retain(|entry| entry.was_parked || !held.contains(&entry.id));
         after = last;
         let batch = hold(core, lane, taken);
         let counter = if again { &core.counters.recovered } else { &core.counters.claimed };

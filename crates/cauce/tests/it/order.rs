@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use cauce::{Batch, Delivery, EntryId, HandlerError, Handling, PendingQuery, Retry, Service, State};
 
-use crate::support::{Cancelled, Departed, Seen, connect, on_every_target, until, until_async};
+use crate::proxy::Proxy;
+use crate::support::{Cancelled, Departed, Seen, Server, connect, on_every_target, until, until_async};
 
 on_every_target!(
     a_key_keeps_its_order_across_retries_while_others_flow,
@@ -147,6 +148,42 @@ async fn what_runs_alone_keeps_its_place(url: &str) {
     until("all are handled", || seen.len() == 13).await;
     assert_eq!(numbers(&seen, "A"), (0..10).collect::<Vec<_>>());
     running.stop().await;
+}
+
+/// The reply to the putting aside was lost, and the entry taken again before that was repeated. It was then taken for another instance's: those of
+/// its key overtook it, and it ran only when lost deliveries were looked for.
+#[tokio::test]
+async fn what_is_put_aside_twice_keeps_its_place() {
+    type Lossy = (Seen<(String, u32)>, Arc<Proxy>);
+    async fn loses_a_reply(
+        event: Cancelled,
+        delivery: Delivery,
+        State((seen, proxy)): State<Lossy>,
+    ) -> Result<(), HandlerError> {
+        if delivery.attempt == 1 && event.passengers.is_multiple_of(2) {
+            proxy.lose_next_reply();
+            return Err(HandlerError::failed("not yet"));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        seen.push((event.flight, event.passengers));
+        Ok(())
+    }
+    const STEPS: u32 = 40;
+    let server = Server::start();
+    let direct = connect(&server.url()).await;
+    let proxy = Arc::new(Proxy::before(server.port()).await);
+    let bus = connect(&proxy.url()).await;
+    let seen = Seen::new();
+    let service = Service::new("desk").state((seen.clone(), proxy)).on(loses_a_reply);
+    let service = service.retry(Retry::fixed(Duration::from_millis(1))).reclaim_after(Duration::from_secs(1));
+    let running = service.ordered_by_key(1_000).start(&bus).await.unwrap();
+    for number in 0..STEPS {
+        direct.publish(&of("A", number)).await.unwrap();
+    }
+    until("all are handled", || running.report().handled == u64::from(STEPS)).await;
+    assert_eq!(numbers(&seen, "A"), (0..STEPS).collect::<Vec<_>>());
+    let report = running.stop().await;
+    assert_eq!((report.failed, report.dead), (u64::from(STEPS) / 2, 0), "{report}");
 }
 
 async fn a_batch_is_full_or_has_waited(url: &str) {

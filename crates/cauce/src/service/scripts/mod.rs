@@ -108,7 +108,7 @@ pub(crate) enum Parked {
     Yes,
     /// It was not this consumer's any more.
     Late,
-    /// The group was lost, and is given it again.
+    /// The group was lost, and is given it again; or it was put aside before, by a command whose reply was lost, and given to this consumer again.
     ComesAgain,
 }
 
@@ -177,6 +177,8 @@ pub(crate) struct TakenEntry {
     pub(crate) alone: bool,
     /// Whether it waits for its next attempt all the same.
     pub(crate) parked: bool,
+    /// Whether it waited for its next attempt until now.
+    pub(crate) was_parked: bool,
 }
 
 /// What was due, and when the next will be.
@@ -454,14 +456,17 @@ fn entry(reply: Value) -> Option<TakenEntry> {
     // A redriven entry starts from zero, and what was delivered more often than can be counted stays at the end.
     let attempt = u32::try_from(reply::count(&parts.next()?)?).unwrap_or(u32::MAX - 1).max(1);
     let known = parts.next().and_then(reply::bytes);
+    let mut number = || parts.next().as_ref().and_then(reply::integer);
+    let (alone, parked) = (number(), number());
     Some(TakenEntry {
         id,
         fields: fields?,
         attempt,
         crashes: known.as_deref().map_or(0, crashes),
         noted: known.is_some(),
-        alone: parts.next().as_ref().and_then(reply::integer) == Some(1),
-        parked: parts.next().as_ref().and_then(reply::integer) == Some(1),
+        alone: alone == Some(1),
+        parked: parked == Some(1),
+        was_parked: parked == Some(2),
     })
 }
 

@@ -1,5 +1,5 @@
 -- Gives the group's only reader everything that is pending, in order. Replies the time, how many were found, the entries (id, fields, delivery
--- count, attempts, 1 if its owner ran it alone, 1 if its next attempt is not due yet), what is gone, and the last id that was looked at. The number is
+-- count, attempts, 1 if its owner ran it alone, 1 if its next attempt is not due yet and 2 if it has just become so), what is gone, and the last id that was looked at. The number is
 -- -1 if this consumer is not the reader.
 -- KEYS: stream, due times, attempts, reader
 -- ARGV: group, consumer, after this id ('-' for all), at most so many
@@ -22,7 +22,7 @@ for _, pending in ipairs(found) do
     if crashed then
       note(attempts, id, string.format('{"attempt":%d,"instance":%s,"lost":true,"end":%.0f}', count - 1, quoted(owner), time))
     end
-    taken[#taken + 1] = {entry[1], entry[2], count, redis.call('HGET', attempts, id), alone and 1 or 0, parked and 1 or 0}
+    taken[#taken + 1] = {entry[1], entry[2], count, redis.call('HGET', attempts, id), alone and 1 or 0, parked and 1 or score and 2 or 0}
   else
     redis.call('XACK', stream, group, id)
     redis.call('ZREM', due, id)
