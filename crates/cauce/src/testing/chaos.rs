@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::director::{Director, Outcome};
 use super::simulate;
 use super::story::Story;
-use crate::entry::Fields;
-use crate::event::{Event, Metadata, to_fields};
+use crate::envelope::Envelope;
+use crate::event::{Event, Metadata};
 use crate::service::Service;
 
-/// An event: its stream, and its entry with the metadata that it is given.
-pub(super) type Publish = (&'static str, Box<dyn Fn(&Metadata) -> Fields + Send + Sync>);
+/// An event: its entry with the metadata that it is given, and where that goes.
+pub(super) type Publish = Box<dyn Fn(&Metadata) -> Envelope + Send + Sync>;
 
 /// Runs a service again and again while everything goes wrong that a network, a deploy and a crash can do to it; each run is drawn from its
 /// seed, and can be had again.
@@ -69,14 +69,11 @@ impl Chaos {
     /// Publishes these events, after those that were named before, in order but for the repeated ones. Each has an id of its own, which repeated ones share.
     ///
     /// # Panics
-    /// When it runs, if an event can't be written.
+    /// When it runs, if an event can't be written, or has no key although its stream is partitioned.
     #[must_use]
     pub fn publish<E: Event + Sync>(mut self, events: impl IntoIterator<Item = E>) -> Self {
         self.publishes.extend(events.into_iter().map(|event| -> Publish {
-            let entry = move |metadata: &Metadata| {
-                to_fields(&event, metadata, "kit").expect("the event can be written")
-            };
-            (E::STREAM, Box::new(entry))
+            Box::new(move |metadata| Envelope::new(&event, metadata).expect("the event can be written"))
         }));
         self
     }

@@ -149,8 +149,8 @@ impl<'a> Director<'a> {
             let times = if happens(plan.published_twice) { 2 } else { 1 };
             for time in 0..times {
                 let pause = within(Duration::from_millis(1_500));
-                let metadata = Metadata::new().id(format!("chaos-{number}"));
-                publishings.push((number, time, pause, xadd(publish.0, &(publish.1)(&metadata))));
+                let envelope = publish(&Metadata::new().id(format!("chaos-{number}")).source("kit"));
+                publishings.push((number, time, pause, xadd(envelope.stream(), envelope.fields())));
             }
         }
         tokio::spawn(async move {

@@ -47,6 +47,7 @@ use crate::entry::EntryId;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::inspect::DeadLetter;
+use crate::partition::{self, partition_stream};
 use crate::simulated::kit::{self, Simulation};
 
 /// How long [`Kit::settled`] waits, by the virtual clock, before it says what is left.
@@ -145,32 +146,50 @@ impl Kit {
         }
     }
 
-    /// All events of this kind that the stream holds, in order.
+    /// All events of this kind that the stream holds, in the order of their ids; of a partitioned stream, those of all partitions.
     ///
     /// # Panics
     /// If the broker can't be asked, or an entry is not such an event.
     pub async fn published<E: Event>(&self) -> Vec<E> {
-        let (mut events, mut after) = (Vec::new(), EntryId::ZERO);
-        loop {
-            let entries =
-                self.bus.inspect().entries(E::STREAM, after, PAGE).await.expect("the stream is read");
-            let Some(last) = entries.last() else { return events };
-            after = last.id;
-            for entry in entries.iter().filter(|entry| entry.fields.text("action") == Some(E::ACTION)) {
-                let event = E::decode(&entry.fields);
-                events.push(
-                    event.unwrap_or_else(|error| panic!("entry {} of {}: {error}", entry.id, E::STREAM)),
-                );
+        let mut events = Vec::new();
+        for stream in self.streams(E::STREAM).await {
+            let mut after = EntryId::ZERO;
+            loop {
+                let entries =
+                    self.bus.inspect().entries(&stream, after, PAGE).await.expect("the stream is read");
+                let Some(last) = entries.last() else { break };
+                after = last.id;
+                for entry in entries.iter().filter(|entry| entry.fields.text("action") == Some(E::ACTION)) {
+                    let event = E::decode(&entry.fields);
+                    let event =
+                        event.unwrap_or_else(|error| panic!("entry {} of {stream}: {error}", entry.id));
+                    events.push((entry.id, event));
+                }
             }
         }
+        events.sort_by_key(|(id, _)| *id);
+        events.into_iter().map(|(_, event)| event).collect()
     }
 
-    /// The dead letters of a stream, of all its groups.
+    /// The dead letters of a stream, of all its groups; of a partitioned stream, of all partitions.
     ///
     /// # Panics
     /// If the broker can't be asked.
     pub async fn dead_letters(&self, stream: &str) -> Vec<DeadLetter> {
-        self.bus.inspect().dead_letters(stream, EntryId::ZERO, PAGE).await.expect("the dead letters are read")
+        let mut letters = Vec::new();
+        for stream in self.streams(stream).await {
+            let some = self.bus.inspect().dead_letters(&stream, EntryId::ZERO, PAGE).await;
+            letters.append(&mut some.expect("the dead letters are read"));
+        }
+        letters
+    }
+
+    /// The stream, or its partitions if it has some.
+    async fn streams(&self, stream: &str) -> Vec<String> {
+        match partition::number(self.bus.link(), stream).await.expect("the broker is asked") {
+            0 => vec![stream.to_owned()],
+            some => (0..some).map(|number| partition_stream(stream, number)).collect(),
+        }
     }
 }
 

@@ -145,6 +145,97 @@ fn a_careful_handler_survives_chaos() {
     );
 }
 
+/// A step of a patient's treatment, in the stream's order or that of its partition.
+#[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
+#[event(stream = "steps", action = "step.due", key = "patient")]
+struct Step {
+    patient: u32,
+    step: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Event, Serialize, Deserialize)]
+#[event(stream = "wards", action = "step.due", key = "patient", partitions = 2)]
+struct WardStep {
+    patient: u32,
+    step: u32,
+}
+
+const PATIENTS: u32 = 3;
+const STEPS: u32 = 8;
+
+/// What was done, in order.
+#[derive(Clone, Debug, Default)]
+struct Treatment(Arc<Mutex<Vec<(u32, u32)>>>);
+
+impl Treatment {
+    /// Every other step fails at first.
+    async fn take(&self, patient: u32, step: u32, attempt: u32) -> Result<(), HandlerError> {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if step % 2 == 1 && attempt == 1 {
+            return Err(HandlerError::failed("not yet"));
+        }
+        self.0.lock().unwrap().push((patient, step));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(())
+    }
+
+    fn assert_each_in_order(&self) {
+        let done = self.0.lock().unwrap();
+        for patient in 0..PATIENTS {
+            let steps: Vec<u32> =
+                done.iter().filter(|(whose, _)| *whose == patient).map(|(_, step)| *step).collect();
+            let mut next = 0;
+            for step in &steps {
+                assert!(*step <= next, "patient {patient} had step {step} before {next}: {steps:?}");
+                next = next.max(step + 1);
+            }
+            assert_eq!(next, STEPS, "patient {patient}: {steps:?}");
+        }
+    }
+}
+
+fn ward(treatment: &Treatment) -> Service<Treatment> {
+    let retry = Retry::fixed(Duration::from_millis(200));
+    Service::new("ward").state(treatment.clone()).retry(retry).reclaim_after(Duration::from_secs(3))
+}
+
+/// In the order of the steps, every patient's.
+fn visits() -> impl Iterator<Item = (u32, u32)> {
+    (0..STEPS).flat_map(|step| (0..PATIENTS).map(move |patient| (patient, step)))
+}
+
+#[test]
+fn order_survives_chaos() {
+    async fn treat(
+        event: Step,
+        delivery: Delivery,
+        State(treatment): State<Treatment>,
+    ) -> Result<(), HandlerError> {
+        treatment.take(event.patient, event.step, delivery.attempt).await
+    }
+    Chaos::seeds(0..seeds(150)).publish(visits().map(|(patient, step)| Step { patient, step })).run(
+        Treatment::default,
+        |treatment| ward(treatment).on(treat).ordered_by_key(100),
+        Treatment::assert_each_in_order,
+    );
+}
+
+#[test]
+fn order_of_partitions_survives_chaos() {
+    async fn treat(
+        event: WardStep,
+        delivery: Delivery,
+        State(treatment): State<Treatment>,
+    ) -> Result<(), HandlerError> {
+        treatment.take(event.patient, event.step, delivery.attempt).await
+    }
+    Chaos::seeds(0..seeds(150)).publish(visits().map(|(patient, step)| WardStep { patient, step })).run(
+        Treatment::default,
+        |treatment| ward(treatment).on(treat),
+        Treatment::assert_each_in_order,
+    );
+}
+
 /// Every kind of fault happens, or nothing is proved by surviving them.
 #[test]
 fn every_fault_happens() {
@@ -212,6 +303,30 @@ fn hours_pass_in_no_time() {
         running.stop().await;
     });
     assert!(began.elapsed() < Duration::from_secs(1800), "{:?}", began.elapsed());
+}
+
+/// Events of a partitioned stream were published to the stream of its name, which nobody reads, and not found again.
+#[test]
+fn the_kit_knows_partitions() {
+    testing::run(async |kit| {
+        let done = Treatment::default();
+        let fails = async |event: WardStep, State(done): State<Treatment>| {
+            if event.step == 1 {
+                return Err(HandlerError::reject("no"));
+            }
+            done.take(event.patient, event.step, 2).await
+        };
+        let running = Service::new("ward").state(done.clone()).on(fails).start(kit.bus()).await.unwrap();
+        let steps: Vec<WardStep> = visits().map(|(patient, step)| WardStep { patient, step }).collect();
+        for step in &steps {
+            kit.bus().publish(step).await.unwrap();
+        }
+        kit.settled().await;
+        assert_eq!(done.0.lock().unwrap().len(), steps.len() - PATIENTS as usize);
+        assert_eq!(kit.published::<WardStep>().await.len(), steps.len());
+        assert_eq!(kit.dead_letters("wards").await.len(), PATIENTS as usize);
+        running.stop().await;
+    });
 }
 
 #[test]
