@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::sync::Notify;
 
 /// What is to go wrong, and how often it did.
 #[derive(Debug, Default)]
@@ -17,6 +18,11 @@ pub(crate) struct Faults {
     replies: AtomicU32,
     /// So many of the next requests are lost, each with its connection.
     requests: AtomicU32,
+    /// The broker dies in place of the next reply.
+    dies: AtomicBool,
+    died: Notify,
+    /// Nothing more goes wrong.
+    is_calm: AtomicBool,
     lost_replies: AtomicU32,
     lost_requests: AtomicU32,
 }
@@ -38,8 +44,20 @@ impl Faults {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The next reply is lost with its connection, and from then on connections are refused.
+    pub(crate) fn die_in_place_of_a_reply(&self) {
+        self.dies.store(!self.is_calm.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Returns when that has happened.
+    pub(crate) async fn died(&self) {
+        self.died.notified().await;
+    }
+
     /// Loses nothing more.
     pub(crate) fn calm(&self) {
+        self.is_calm.store(true, Ordering::Relaxed);
+        self.dies.store(false, Ordering::Relaxed);
         self.replies.store(0, Ordering::Relaxed);
         self.requests.store(0, Ordering::Relaxed);
         self.set_down(false);
@@ -90,7 +108,16 @@ impl AsyncRead for FaultyPipe {
         self.check()?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.pipe).poll_read(context, buffer))?;
-        if buffer.filled().len() > before && Faults::take(&self.faults.replies, &self.faults.lost_replies) {
+        if buffer.filled().len() == before {
+            return Poll::Ready(Ok(()));
+        }
+        let dies = self.faults.dies.swap(false, Ordering::Relaxed);
+        if dies {
+            self.faults.lost_replies.fetch_add(1, Ordering::Relaxed);
+            self.faults.set_down(true);
+            self.faults.died.notify_one();
+        }
+        if dies || Faults::take(&self.faults.replies, &self.faults.lost_replies) {
             buffer.set_filled(before);
             self.broken = true;
             self.check()?;

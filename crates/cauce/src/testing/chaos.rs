@@ -23,7 +23,8 @@ pub(super) type Publish = Box<dyn Fn(&Metadata) -> Envelope + Send + Sync>;
 /// - the process dies: before a handler, in the middle of one that waits, and between its end and the acknowledgement; and is started again;
 /// - replies and requests are lost, each with its connection;
 /// - handlers begin out of order;
-/// - the broker is restarted: all connections break, new ones are refused for a while, scripts are forgotten; what it had confirmed it keeps;
+/// - the broker is restarted, or dies in place of a reply: all connections break, new ones are refused for a while, scripts are forgotten; what it had
+///   done it keeps;
 /// - the service is deployed again, in order.
 ///
 /// Then nothing more goes wrong, the service may finish, and the world is looked at. A handler is safe when every seed leaves the world as it

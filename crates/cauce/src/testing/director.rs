@@ -34,6 +34,8 @@ struct Plan {
     dies_before: f64,
     dies_amid: f64,
     dies_after: f64,
+    /// The broker dies in place of the next reply, which is often that of the settlement.
+    unanswered: f64,
     delayed: f64,
     published_twice: f64,
     /// On average between two faults of the network or the broker.
@@ -47,6 +49,7 @@ impl Plan {
             dies_before: one_of([0.0, 0.05, 0.2]),
             dies_amid: one_of([0.0, 0.1, 0.3]),
             dies_after: one_of([0.0, 0.1, 0.4]),
+            unanswered: one_of([0.0, 0.05, 0.2]),
             delayed: one_of([0.0, 0.3, 0.8]),
             published_twice: one_of([0.0, 0.1, 0.3]),
             pause: Duration::from_secs_f64(one_of([2.0, 5.0, 12.0])),
@@ -100,6 +103,7 @@ impl<'a> Director<'a> {
             let trouble = Trouble {
                 story: Arc::clone(&self.story),
                 plan: Arc::clone(&self.plan),
+                faults: Arc::clone(&self.faults),
                 left: Arc::clone(&self.deaths),
                 died: deaths.clone(),
             };
@@ -114,6 +118,13 @@ impl<'a> Director<'a> {
         let mut running = start().await;
         self.story.tell("the service has started");
         let publisher = self.publisher();
+        let outage = self.outage();
+        let outages = tokio::spawn(async move {
+            loop {
+                outage.faults.died().await;
+                outage.of("the broker has died in place of a reply").await;
+            }
+        });
         let storm_ends = Instant::now() + STORM;
         let mut next = Instant::now() + within(self.plan.pause * 2);
         while Instant::now() < storm_ends {
@@ -128,6 +139,7 @@ impl<'a> Director<'a> {
                 }
             }
         }
+        outages.abort();
         self.faults.calm();
         self.deaths.store(DEATHS_MAX, Ordering::Relaxed);
         let (replies, requests) = self.faults.lost();
@@ -193,13 +205,8 @@ impl<'a> Director<'a> {
                 self.faults.lose_request();
             }
             5 | 6 => {
-                let away = within(Duration::from_secs(8));
-                self.story.tell(format_args!("the broker is restarted, away for {away:.3?}"));
                 self.faults.set_down(true);
-                let _ = self.clean.link().send(cmd("SCRIPT").arg("FLUSH")).await;
-                self.broker.disconnect_all();
-                tokio::time::sleep(away).await;
-                self.faults.set_down(false);
+                self.outage().of("the broker is restarted").await;
             }
             _ => {
                 let report = running.stop().await;
@@ -211,6 +218,11 @@ impl<'a> Director<'a> {
             }
         }
         running
+    }
+
+    fn outage(&self) -> Outage {
+        let (story, broker) = (Arc::clone(&self.story), Arc::clone(&self.broker));
+        Outage { story, broker, faults: Arc::clone(&self.faults), clean: self.clean.clone() }
     }
 
     async fn end(&self, bus: &Bus, running: Running) -> Outcome {
@@ -245,11 +257,32 @@ impl<'a> Director<'a> {
     }
 }
 
+/// The broker is away for a while, with all connections and scripts.
+struct Outage {
+    story: Arc<Story>,
+    broker: Arc<Broker>,
+    faults: Arc<Faults>,
+    clean: Bus,
+}
+
+impl Outage {
+    /// Connections are refused already.
+    async fn of(&self, what: &str) {
+        let away = within(Duration::from_secs(8));
+        self.story.tell(format_args!("{what}, away for {away:.3?}"));
+        let _ = self.clean.link().send(cmd("SCRIPT").arg("FLUSH")).await;
+        self.broker.disconnect_all();
+        tokio::time::sleep(away).await;
+        self.faults.set_down(false);
+    }
+}
+
 /// What happens to handlers.
 #[derive(Clone)]
 struct Trouble {
     story: Arc<Story>,
     plan: Arc<Plan>,
+    faults: Arc<Faults>,
     /// How often the process has died.
     left: Arc<AtomicU32>,
     died: mpsc::UnboundedSender<()>,
@@ -278,7 +311,7 @@ impl Middleware for Trouble {
     fn consume(&self, incoming: &Incoming, next: Next) -> Handled {
         let (trouble, id, attempt) = (self.clone(), incoming.id.clone(), incoming.attempt);
         Box::pin(async move {
-            let Plan { dies_before, dies_amid, dies_after, delayed, .. } = *trouble.plan;
+            let Plan { dies_before, dies_amid, dies_after, unanswered, delayed, .. } = *trouble.plan;
             if happens(delayed) {
                 tokio::time::sleep(within(Duration::from_millis(800))).await;
             }
@@ -306,6 +339,9 @@ impl Middleware for Trouble {
             }
             if trouble.dies(dies_after) {
                 return trouble.die(&id, "after, and before the acknowledgement of,").await;
+            }
+            if happens(unanswered) {
+                trouble.faults.die_in_place_of_a_reply();
             }
             outcome
         })

@@ -195,7 +195,7 @@ impl Treatment {
 }
 
 fn ward(treatment: &Treatment) -> Service<Treatment> {
-    let retry = Retry::fixed(Duration::from_millis(200));
+    let retry = Retry::fixed(Duration::from_millis(50));
     Service::new("ward").state(treatment.clone()).retry(retry).reclaim_after(Duration::from_secs(3))
 }
 
@@ -213,7 +213,7 @@ fn order_survives_chaos() {
     ) -> Result<(), HandlerError> {
         treatment.take(event.patient, event.step, delivery.attempt).await
     }
-    Chaos::seeds(0..seeds(150)).publish(visits().map(|(patient, step)| Step { patient, step })).run(
+    Chaos::seeds(0..seeds(1_000) / 10).publish(visits().map(|(patient, step)| Step { patient, step })).run(
         Treatment::default,
         |treatment| ward(treatment).on(treat).ordered_by_key(100),
         Treatment::assert_each_in_order,
@@ -229,11 +229,9 @@ fn order_of_partitions_survives_chaos() {
     ) -> Result<(), HandlerError> {
         treatment.take(event.patient, event.step, delivery.attempt).await
     }
-    Chaos::seeds(0..seeds(150)).publish(visits().map(|(patient, step)| WardStep { patient, step })).run(
-        Treatment::default,
-        |treatment| ward(treatment).on(treat),
-        Treatment::assert_each_in_order,
-    );
+    Chaos::seeds(0..seeds(1_000) / 10)
+        .publish(visits().map(|(patient, step)| WardStep { patient, step }))
+        .run(Treatment::default, |treatment| ward(treatment).on(treat), Treatment::assert_each_in_order);
 }
 
 /// Every kind of fault happens, or nothing is proved by surviving them.
@@ -251,6 +249,7 @@ fn every_fault_happens() {
         "the next reply will be lost",
         "the next request will be lost",
         "the broker is restarted",
+        "the broker has died in place of a reply",
         "stopped for a deploy",
         "is published again",
         "attempt 2",
