@@ -51,7 +51,7 @@ const SLEEPERS: &[(&str, usize, &str)] = &[
     ("crates/cauce/tests/telemetry/main.rs", 1, "polls for a condition with a deadline"),
     ("crates/cauce-testkit/tests/interop/process.rs", 1, "polls a foreign process for its end"),
     ("crates/cauce-testkit/tests/interop/server.rs", 1, "polls a foreign process that is starting"),
-    ("crates/cauce/tests/it/chaos.rs", 4, "handlers that take twenty milliseconds of paused time"),
+    ("crates/cauce/tests/it/chaos.rs", 6, "handlers that take twenty milliseconds of paused time"),
     ("crates/cauce/tests/it/delayed.rs", 3, "time that events wait for; nobody tells that nothing comes"),
     (
         "crates/cauce/tests/it/effects.rs",
