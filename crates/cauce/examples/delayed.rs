@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use cauce::{Bus, Cron, Event, Metadata, Service};
+use cauce::{Bus, Cron, Event, Metadata, Service, State};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Event, Serialize, Deserialize)]
@@ -19,6 +21,13 @@ struct Reminder {
 #[event(stream = "reports", action = "report.due")]
 struct ReportDue {
     day: u64,
+}
+
+/// The orders that customers were reminded of.
+type Reminded = Arc<Mutex<HashSet<u64>>>;
+
+async fn remind(event: Reminder, State(reminded): State<Reminded>) {
+    reminded.lock().unwrap().insert(event.order);
 }
 
 /// Others that wait meanwhile.
@@ -41,7 +50,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             scheduled.await??;
         }
     }
-    let service = || Service::new("mail").on(async |_: Reminder| {});
+    // On a busy machine the first instance handles some before it goes, and what it did not acknowledge comes again.
+    let reminded = Reminded::default();
+    let service = || Service::new("mail").state(Arc::clone(&reminded)).on(remind);
     let before = service().start(&bus).await?;
     let mut due = Vec::new();
     for order in 0..MEASURED {
@@ -52,7 +63,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop((before, bus));
     let bus = Bus::connect(&url).await?;
     let running = service().start(&bus).await?;
-    while running.report().handled < MEASURED {
+    while (reminded.lock().unwrap().len() as u64) < MEASURED {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let mut late = Vec::new();
