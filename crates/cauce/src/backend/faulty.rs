@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 pub(crate) struct Faults {
     /// Connections are refused.
     down: AtomicBool,
+    outages: AtomicU32,
     /// So many of the next replies are lost, each with its connection.
     replies: AtomicU32,
     /// So many of the next requests are lost, each with its connection.
@@ -30,6 +31,12 @@ pub(crate) struct Faults {
 impl Faults {
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
+        self.outages.fetch_add(u32::from(down), Ordering::Relaxed);
+    }
+
+    /// How often connections were refused for a while.
+    pub(crate) fn outages(&self) -> u32 {
+        self.outages.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_down(&self) -> bool {

@@ -245,7 +245,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     }
 
     /// How long running handlers may take to end when the service stops; the default is ten seconds. Then they are cut off, and their
-    /// entries handed back.
+    /// entries handed back. A broker that can't be reached meanwhile is waited for as long, to tell it what has been done.
     pub fn shutdown_deadline(mut self, deadline: Duration) -> Self {
         self.settings.shutdown_deadline = deadline;
         self

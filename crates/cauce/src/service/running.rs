@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 
 use super::core::Core;
 use super::lane::{Delivered, Lane};
@@ -107,6 +108,7 @@ impl Running {
     pub async fn stop(mut self) -> Report {
         self.core.stopping.store(true, Ordering::Relaxed);
         self.stop.send_replace(true);
+        let deadline = Instant::now() + self.core.settings.shutdown_deadline;
         let in_order = self.end_reading().await;
         for task in &mut self.takers {
             if tokio::time::timeout(FAREWELL, &mut *task).await.is_err() {
@@ -122,8 +124,9 @@ impl Running {
                 "the broker did not answer; what was not run stays pending until it is taken over"
             );
         }
-        // All senders have gone by now: it ends when everything is told.
-        if tokio::time::timeout(FAREWELL, &mut self.settler).await.is_err() {
+        // All senders have gone by now: it ends when everything is told. What is not comes again, so it has the time that handlers had.
+        let patience = FAREWELL.max(deadline.saturating_duration_since(Instant::now()));
+        if tokio::time::timeout(patience, &mut self.settler).await.is_err() {
             tracing::warn!(
                 "the broker did not answer; some acknowledgements may be lost and their entries come again"
             );

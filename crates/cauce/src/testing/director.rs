@@ -61,6 +61,12 @@ fn happens(likely: f64) -> bool {
     fastrand::f64() < likely
 }
 
+/// Counts one more death, unless there were enough.
+fn may_die(deaths: &AtomicU32) -> bool {
+    let more = |deaths| (deaths < DEATHS_MAX).then_some(deaths + 1);
+    deaths.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+}
+
 fn within(longest: Duration) -> Duration {
     longest.mul_f64(fastrand::f64())
 }
@@ -209,8 +215,16 @@ impl<'a> Director<'a> {
                 self.outage().of("the broker is restarted").await;
             }
             _ => {
+                if self.faults.is_down() || !may_die(&self.deaths) {
+                    return running;
+                }
+                let before = self.faults.outages();
                 let report = running.stop().await;
                 self.story.tell(format_args!("the service was stopped for a deploy: {report}"));
+                if self.faults.outages() == before {
+                    // It could say what it had done: that was no death.
+                    self.deaths.fetch_sub(1, Ordering::Relaxed);
+                }
                 tokio::time::sleep(within(Duration::from_secs(3))).await;
                 let running = start().await;
                 self.story.tell("the new version of the service has started");
@@ -268,7 +282,9 @@ struct Outage {
 impl Outage {
     /// Connections are refused already.
     async fn of(&self, what: &str) {
-        let away = within(Duration::from_secs(8));
+        // Some are over before anybody has tried again.
+        let longest = if happens(0.5) { Duration::from_millis(20) } else { Duration::from_secs(8) };
+        let away = within(longest);
         self.story.tell(format_args!("{what}, away for {away:.3?}"));
         let _ = self.clean.link().send(cmd("SCRIPT").arg("FLUSH")).await;
         self.broker.disconnect_all();
@@ -291,13 +307,7 @@ struct Trouble {
 impl Trouble {
     /// Whether the process may die once more.
     fn dies(&self, likely: f64) -> bool {
-        happens(likely)
-            && self
-                .left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |deaths| {
-                    (deaths < DEATHS_MAX).then_some(deaths + 1)
-                })
-                .is_ok()
+        happens(likely) && may_die(&self.left)
     }
 
     async fn die(&self, id: &str, when: &str) -> Result<(), HandlerError> {

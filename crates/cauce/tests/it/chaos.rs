@@ -195,7 +195,7 @@ impl Treatment {
 }
 
 fn ward(treatment: &Treatment) -> Service<Treatment> {
-    let retry = Retry::fixed(Duration::from_millis(50));
+    let retry = Retry::fixed(Duration::from_millis(1));
     Service::new("ward").state(treatment.clone()).retry(retry).reclaim_after(Duration::from_secs(3))
 }
 
