@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cauce::{Delivery, Service, Start, State};
+use cauce::{Delivery, PendingQuery, Service, Start, State};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::support::{Cancelled, Seen, connect, on_every_target, until};
+use crate::proxy::Proxy;
+use crate::support::{Cancelled, Seen, Server, connect, on_every_target, until};
 
 on_every_target!(
     a_group_begins_where_it_is_told,
@@ -119,6 +121,34 @@ async fn what_was_not_run_is_handed_over_at_once(url: &str) {
     assert_eq!((report.handled, report.returned), (1, 4), "{report}");
     // They were never run, so this is their first attempt.
     assert_eq!(taken_over(&bus, 4).await, [(1, 1), (2, 1), (3, 1), (4, 1)]);
+}
+
+/// It gave up after two seconds: what was done came again, and counted as if the instance had died with it.
+#[tokio::test]
+async fn a_broker_that_is_away_is_told_what_was_done_when_it_is_back() {
+    type Work = (Seen<u32>, Arc<Notify>);
+    async fn waits(event: Cancelled, State((seen, go_on)): State<Work>) {
+        seen.push(event.passengers);
+        go_on.notified().await;
+    }
+    let server = Server::start();
+    let (direct, proxy) = (connect(&server.url()).await, Proxy::before(server.port()).await);
+    let bus = connect(&proxy.url()).await;
+    let (seen, go_on) = (Seen::new(), Arc::new(Notify::new()));
+    let service = Service::new("desk").state((seen.clone(), Arc::clone(&go_on))).on(waits);
+    let running = service.shutdown_deadline(Duration::from_secs(30)).start(&bus).await.unwrap();
+    direct.publish(&Cancelled::numbered(1)).await.unwrap();
+    until("it is running", || seen.len() == 1).await;
+    proxy.open_door(false);
+    proxy.cut();
+    go_on.notify_one();
+    let stop = running.stop();
+    tokio::pin!(stop);
+    assert!(tokio::time::timeout(Duration::from_secs(6), &mut stop).await.is_err(), "it waits");
+    proxy.open_door(true);
+    let report = stop.await;
+    assert_eq!((report.handled, report.late), (1, 0), "{report}");
+    assert_eq!(direct.inspect().pending("flights", "desk", &PendingQuery::new()).await.unwrap().len(), 0);
 }
 
 #[derive(Clone, Default)]
