@@ -19,7 +19,7 @@ use super::worker::{Inbox, Leftover, Worker};
 use super::{due, keeper, ordered, scripts, settle};
 use crate::bus::Bus;
 
-/// How long the last words to the broker may take when a service stops.
+/// How long each of the last words to the broker may take when a service stops; what was done, at least.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A service that runs in the background. [`stop`](Self::stop) ends it in order; dropping it cuts it off as a crash would: its entries

@@ -1,12 +1,15 @@
 //! Workers on queues: what becomes of each message, whoever fails.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cauce::{
     Bus, DeadMessage, HandlerError, Message, Queue, QueueBatch, QueueDelivery, QueueOptions, Report, Retry,
     State, Worker,
 };
+use tokio::sync::Notify;
 
+use crate::proxy::Proxy;
 use crate::support::{Cancelled, Seen, Server, connect, on_every_target, soon, until, until_async};
 
 on_every_target!(
@@ -254,6 +257,35 @@ async fn stopping_hands_back_at_once(url: &str) {
     left.sort_by_key(|message| message.id);
     let counts: Vec<_> = left.iter().map(|message| message.receive_count).collect();
     assert_eq!(counts, [2, 2, 1, 1], "an attempt that was cut off counts");
+}
+
+/// It gave up after two seconds: what was done came again after its visibility timeout.
+#[tokio::test]
+async fn a_worker_tells_a_broker_that_was_away_what_was_done() {
+    type Work = (Seen<u32>, Arc<Notify>);
+    async fn waits(event: Cancelled, State((seen, go_on)): State<Work>) {
+        seen.push(event.passengers);
+        go_on.notified().await;
+    }
+    let server = Server::start();
+    let (direct, proxy) = (connect(&server.url()).await, Proxy::before(server.port()).await);
+    let bus = connect(&proxy.url()).await;
+    let (queue, there) = (made(&bus).await, made(&direct).await);
+    let (seen, go_on) = (Seen::new(), Arc::new(Notify::new()));
+    let worker = Worker::new(&queue).state((seen.clone(), Arc::clone(&go_on))).on(waits);
+    let running = worker.shutdown_deadline(Duration::from_secs(30)).start().await.unwrap();
+    there.send(&Cancelled::numbered(1)).await.unwrap();
+    until("it is running", || seen.len() == 1).await;
+    proxy.open_door(false);
+    proxy.cut();
+    go_on.notify_one();
+    let stop = running.stop();
+    tokio::pin!(stop);
+    assert!(tokio::time::timeout(Duration::from_secs(6), &mut stop).await.is_err(), "it waits");
+    proxy.open_door(true);
+    let report = stop.await;
+    assert_eq!((report.handled, report.late), (1, 0), "{report}");
+    assert_eq!(there.attributes().await.unwrap().msgs, 0);
 }
 
 async fn a_worker_waits_for_delayed_messages(url: &str) {

@@ -157,7 +157,7 @@ impl<S: Clone + Send + Sync + 'static> Worker<S> {
     }
 
     /// How long running handlers may take to end when the worker stops; the default is ten seconds. Then they are cut off, and their
-    /// messages are visible at once.
+    /// messages are visible at once. A broker that can't be reached meanwhile is waited for as long, to tell it what has been done.
     pub fn shutdown_deadline(mut self, deadline: Duration) -> Self {
         self.settings.shutdown_deadline = deadline;
         self

@@ -27,7 +27,7 @@ use crate::middleware::{Chain, Incoming};
 use crate::service::{Counters, Report, Verdict, as_one_call};
 use crate::trace;
 
-/// How long the last words to the broker may take when a worker stops.
+/// How long the last words to the broker may take at least when a worker stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long handlers may take to be dropped when they are cut off.
 const CUT_OFF_TIME: Duration = Duration::from_millis(200);
@@ -447,8 +447,8 @@ impl Work {
         }
         self.cut.send_replace(true);
         // One that blocks its thread can't be ended: its message comes again after the visibility timeout.
-        let (mut cut_off, deadline) = (Vec::new(), Instant::now() + CUT_OFF_TIME);
-        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
+        let (mut cut_off, cut) = (Vec::new(), Instant::now() + CUT_OFF_TIME);
+        while let Ok(Some(ended)) = tokio::time::timeout_at(cut, self.running.join_next()).await {
             let Ok(ended) = ended else { continue };
             for (message, ended) in ended {
                 match ended {
@@ -465,7 +465,9 @@ impl Work {
             }
             while self.settling.join_next().await.is_some() {}
         };
-        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+        // What is not settled comes again, so it has the time that handlers had.
+        let deadline = deadline.max(Instant::now() + FAREWELL);
+        if tokio::time::timeout_at(deadline, farewell).await.is_err() {
             tracing::warn!(
                 "the broker did not answer; what is not settled comes again after its visibility timeout"
             );
