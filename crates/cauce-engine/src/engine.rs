@@ -109,10 +109,9 @@ impl Engine {
 
     /// What follows every command.
     fn finish_apply(&mut self, now: Timestamp, out: &mut Outputs) {
+        // Before others are served, who may have pushes of their own.
+        out.replies.append(&mut self.core.own_pushes);
         self.core.serve_ready(now, out);
-        if !self.core.own_pushes.is_empty() {
-            out.replies.append(&mut self.core.own_pushes);
-        }
         out.records.end_unit();
         self.core.let_blocks_go();
     }

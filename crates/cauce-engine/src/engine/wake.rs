@@ -65,18 +65,24 @@ impl Core {
                 (Flow::Done, Position::default())
             }
         };
+        // Keyspace events of the woken command itself, if it listens to those.
+        let mut pushes = std::mem::take(&mut self.own_pushes);
         if let Flow::Block(request) = flow {
             // It keeps its place and its deadline.
             if let WakeOn::Claimable(claim) = request.wakes_on {
                 self.waiters.look_again(id, &mut blocked, claim.at);
             }
             self.session_mut(id).blocked = Some(blocked);
+            if !pushes.is_empty() {
+                deliver(id, DeliveryKind::Push, &pushes, Position::default(), out);
+            }
         } else {
             self.waiters.remove(id, &blocked);
-            // A keyspace event of the woken command itself, if it listens to those.
-            reply.append(&mut self.own_pushes);
-            deliver_reply(id, &reply, after, out);
+            reply.append(&mut pushes);
+            deliver(id, DeliveryKind::Unblocked, &reply, after, out);
         }
+        pushes.clear();
+        self.own_pushes = pushes;
         reply.clear();
         self.scratch = reply;
     }
@@ -132,9 +138,8 @@ impl Core {
     }
 }
 
-fn deliver_reply(id: SessionId, reply: &[u8], after: Position, out: &mut Outputs) {
+fn deliver(id: SessionId, kind: DeliveryKind, bytes: &[u8], after: Position, out: &mut Outputs) {
     let from = out.shared.len();
-    out.shared.extend_from_slice(reply);
-    let bytes = from..out.shared.len();
-    out.deliver(id, DeliveryKind::Unblocked, bytes, after);
+    out.shared.extend_from_slice(bytes);
+    out.deliver(id, kind, from..out.shared.len(), after);
 }

@@ -106,6 +106,45 @@ fn changes_of_keys_are_published_when_asked_for() {
     );
 }
 
+/// What a client publishes to itself is sent after its reply; the reader that it wakes in the same moment was sent it instead.
+#[test]
+fn a_message_to_oneself_goes_to_nobody_else() {
+    let mut world = World::new();
+    world.run(1, "HELLO 3");
+    world.check(&[
+        ("1> SUBSCRIBE c", ">3 $9 subscribe $1 c :1"),
+        ("1> CONFIG SET notify-keyspace-events Kt", "+OK"),
+        ("1> SUBSCRIBE __keyspace@0__:s", ">3 $9 subscribe $16 __keyspace@0__:s :2"),
+        ("2> XREAD BLOCK 0 STREAMS s $", ""),
+        ("1> MULTI", "+OK"),
+        ("1> PUBLISH c hi", "+QUEUED"),
+        ("1> XADD s 1-1 f v", "+QUEUED"),
+        ("1> EXEC", "*2 :1 $3 1-1 >3 $7 message $1 c $2 hi >3 $7 message $16 __keyspace@0__:s $4 xadd"),
+    ]);
+    assert_eq!(world.delivered(), ["2!*1 *2 $1 s *1 *2 $3 1-1 *2 $1 f $1 v"]);
+}
+
+/// One that is woken for nothing makes its consumer again, and hears of it: at once, and nobody else does.
+#[test]
+fn who_waits_again_hears_what_it_did() {
+    let mut world = World::new();
+    world.run(2, "HELLO 3");
+    world.check(&[
+        ("2> CONFIG SET notify-keyspace-events Kt", "+OK"),
+        ("1> XGROUP CREATE s g $ MKSTREAM", "+OK"),
+        ("2> SUBSCRIBE __keyspace@0__:s", ">3 $9 subscribe $16 __keyspace@0__:s :1"),
+        (
+            "2> XREADGROUP GROUP g c BLOCK 0 STREAMS s >",
+            ">3 $7 message $16 __keyspace@0__:s $21 xgroup-createconsumer",
+        ),
+        ("1> XGROUP DELCONSUMER s g c", ":0"),
+    ]);
+    world.delivered();
+    world.check(&[("1> XADD s MAXLEN 0 1-1 f v", "$3 1-1")]);
+    let event = |name: &str| format!("2:>3 $7 message $16 __keyspace@0__:s ${} {name}", name.len());
+    assert_eq!(world.delivered(), ["xadd", "xtrim", "xgroup-createconsumer"].map(event));
+}
+
 #[test]
 fn subscriptions_have_a_limit() {
     let mut settings = cauce_engine::Settings::default();
