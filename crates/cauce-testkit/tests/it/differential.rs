@@ -56,6 +56,22 @@ fn every_accepted_difference_shows_itself() {
     }
 }
 
+/// A reader that is woken in another way was taken for a difference of its own when the same pipeline asked what it had.
+#[test]
+fn what_comes_later_in_a_pipeline_is_part_of_the_difference() {
+    let (Some(oracle), ours) = (oracle(), Target::embedded().unwrap()) else { return };
+    let mut steps: Vec<Step> =
+        [(0, "XGROUP CREATE a g 0 MKSTREAM"), (3, "XREADGROUP GROUP g bob BLOCK 0 STREAMS a >")]
+            .map(|(client, command)| Step::plain(client, command))
+            .into();
+    let pipeline = ["XADD a MINID 8-3 2-1 f v", "XADD a 2-2 g v", "XAUTOCLAIM a g bob 0 2-1"];
+    let commands = pipeline.iter().flat_map(|command| Step::plain(1, command).commands).collect();
+    steps.push(Step { client: 1, commands });
+    let accepted =
+        differential::accepted(&ours, &oracle, &steps).unwrap_or_else(|finding| panic!("{finding}"));
+    assert_eq!(accepted, BTreeSet::from(["runs-again-whole"]));
+}
+
 #[test]
 fn the_document_and_the_tester_list_the_same_differences() {
     let documented: BTreeSet<&str> = DOCUMENT
