@@ -65,24 +65,22 @@ impl Core {
                 (Flow::Done, Position::default())
             }
         };
-        // Keyspace events of the woken command itself, if it listens to those.
-        let mut pushes = std::mem::take(&mut self.own_pushes);
         if let Flow::Block(request) = flow {
             // It keeps its place and its deadline.
             if let WakeOn::Claimable(claim) = request.wakes_on {
                 self.waiters.look_again(id, &mut blocked, claim.at);
             }
             self.session_mut(id).blocked = Some(blocked);
-            if !pushes.is_empty() {
-                deliver(id, DeliveryKind::Push, &pushes, Position::default(), out);
+            if !self.own_pushes.is_empty() {
+                deliver(id, DeliveryKind::Push, &self.own_pushes, Position::default(), out);
+                self.own_pushes.clear();
             }
         } else {
             self.waiters.remove(id, &blocked);
-            reply.append(&mut pushes);
+            // Keyspace events of the woken command itself, if it listens to those.
+            reply.append(&mut self.own_pushes);
             deliver(id, DeliveryKind::Unblocked, &reply, after, out);
         }
-        pushes.clear();
-        self.own_pushes = pushes;
         reply.clear();
         self.scratch = reply;
     }

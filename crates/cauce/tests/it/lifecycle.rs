@@ -139,14 +139,11 @@ async fn a_broker_that_is_away_is_told_what_was_done_when_it_is_back() {
     let running = service.shutdown_deadline(Duration::from_secs(30)).start(&bus).await.unwrap();
     direct.publish(&Cancelled::numbered(1)).await.unwrap();
     until("it is running", || seen.len() == 1).await;
-    proxy.open_door(false);
-    proxy.cut();
-    go_on.notify_one();
-    let stop = running.stop();
-    tokio::pin!(stop);
-    assert!(tokio::time::timeout(Duration::from_secs(6), &mut stop).await.is_err(), "it waits");
-    proxy.open_door(true);
-    let report = stop.await;
+    let stop = || {
+        go_on.notify_one();
+        running.stop()
+    };
+    let report = proxy.is_waited_for(stop).await;
     assert_eq!((report.handled, report.late), (1, 0), "{report}");
     assert_eq!(direct.inspect().pending("flights", "desk", &PendingQuery::new()).await.unwrap().len(), 0);
 }

@@ -113,6 +113,17 @@ impl Proxy {
         self.door.send_replace(open);
     }
 
+    /// Cuts all connections and lets no new ones through until what is begun then has waited for six seconds; what becomes of it.
+    pub(crate) async fn is_waited_for<F: Future>(&self, begin: impl FnOnce() -> F) -> F::Output {
+        self.open_door(false);
+        self.cut();
+        let waiting = begin();
+        tokio::pin!(waiting);
+        assert!(tokio::time::timeout(Duration::from_secs(6), &mut waiting).await.is_err(), "it waits");
+        self.open_door(true);
+        waiting.await
+    }
+
     /// Whether every reply that was to be lost has been.
     pub(crate) fn has_lost_all(&self) -> bool {
         self.losing.load(Ordering::SeqCst) == 0

@@ -276,14 +276,11 @@ async fn a_worker_tells_a_broker_that_was_away_what_was_done() {
     let running = worker.shutdown_deadline(Duration::from_secs(30)).start().await.unwrap();
     there.send(&Cancelled::numbered(1)).await.unwrap();
     until("it is running", || seen.len() == 1).await;
-    proxy.open_door(false);
-    proxy.cut();
-    go_on.notify_one();
-    let stop = running.stop();
-    tokio::pin!(stop);
-    assert!(tokio::time::timeout(Duration::from_secs(6), &mut stop).await.is_err(), "it waits");
-    proxy.open_door(true);
-    let report = stop.await;
+    let stop = || {
+        go_on.notify_one();
+        running.stop()
+    };
+    let report = proxy.is_waited_for(stop).await;
     assert_eq!((report.handled, report.late), (1, 0), "{report}");
     assert_eq!(there.attributes().await.unwrap().msgs, 0);
 }
