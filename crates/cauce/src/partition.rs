@@ -77,13 +77,16 @@ pub(crate) async fn agree(
     Ok(if there == here { Ok(()) } else { Err(PartitionsError { stream: stream.to_owned(), here, there }) })
 }
 
-/// How many partitions a stream has; 0 if it is one stream.
+/// The partitions of a stream with their numbers, in order; itself, if it is not partitioned.
 ///
 /// # Errors
 /// If the broker can't be asked.
-pub(crate) async fn number(link: &Link, stream: &str) -> Result<u16, CommandError> {
+pub(crate) async fn streams(link: &Link, stream: &str) -> Result<Vec<(Option<u16>, String)>, CommandError> {
     let reply = link.send(cmd("GET").arg(number_key(stream))).await?;
-    Ok(reply::text(reply).and_then(|number| number.parse().ok()).unwrap_or(0))
+    Ok(match reply::text(reply).and_then(|number| number.parse().ok()).unwrap_or(0) {
+        0 => vec![(None, stream.to_owned())],
+        some => (0..some).map(|number| (Some(number), partition_stream(stream, number))).collect(),
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use redis::{Pipeline, Value};
 use super::Inspector;
 use crate::backend::reply::{self, Attributes};
 use crate::error::CommandError;
-use crate::partition::{number, partition_stream};
+use crate::partition::streams;
 use crate::service::{owner_key, reader_key};
 
 /// One of the streams that a stream is, and who of a group reads it.
@@ -30,10 +30,7 @@ impl Inspector {
     /// # Errors
     /// If the broker can't be asked.
     pub async fn owners(&self, stream: &str, group: &str) -> Result<Vec<PartitionInfo>, CommandError> {
-        let streams: Vec<(Option<u16>, String)> = match number(&self.link, stream).await? {
-            0 => vec![(None, stream.to_owned())],
-            some => (0..some).map(|number| (Some(number), partition_stream(stream, number))).collect(),
-        };
+        let streams = streams(&self.link, stream).await?;
         let mut questions = Pipeline::with_capacity(2 * streams.len());
         for (_, stream) in &streams {
             questions.cmd("GET").arg(reader_key(stream, group));

@@ -47,7 +47,7 @@ use crate::entry::EntryId;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::inspect::DeadLetter;
-use crate::partition::{self, partition_stream};
+use crate::partition;
 use crate::simulated::kit::{self, Simulation};
 
 /// How long [`Kit::settled`] waits, by the virtual clock, before it says what is left.
@@ -186,10 +186,8 @@ impl Kit {
 
     /// The stream, or its partitions if it has some.
     async fn streams(&self, stream: &str) -> Vec<String> {
-        match partition::number(self.bus.link(), stream).await.expect("the broker is asked") {
-            0 => vec![stream.to_owned()],
-            some => (0..some).map(|number| partition_stream(stream, number)).collect(),
-        }
+        let streams = partition::streams(self.bus.link(), stream).await.expect("the broker is asked");
+        streams.into_iter().map(|(_, stream)| stream).collect()
     }
 }
 
